@@ -1,0 +1,105 @@
+//! Every limit of the wire in one place, each with its reason.
+//!
+//! Limits that an operator may change have their default here and their key in the configuration.
+
+use std::time::Duration;
+
+/// Longest body of a message, in bytes of UTF-8: a page of text, small enough that a page of
+/// history stays below a few megabytes.
+pub const BODY_BYTES_MAX: usize = 16 * 1024;
+
+/// Longest frame or HTTP body from a client, in bytes: the largest message body with every byte
+/// escaped as `\u00XX` would be six times its size; four times leaves room for any ordinary text.
+pub const FRAME_BYTES_MAX: usize = 64 * 1024;
+
+/// Length of a username in characters (all of them ASCII).
+pub const USERNAME_CHARS_MIN: usize = 3;
+/// See [`USERNAME_CHARS_MIN`].
+pub const USERNAME_CHARS_MAX: usize = 32;
+
+/// Shortest password, in characters (OWASP ASVS 5.0, 6.2.1).
+pub const PASSWORD_CHARS_MIN: usize = 8;
+/// Longest password, in bytes: passphrases fit, a megabyte to hash does not.
+pub const PASSWORD_BYTES_MAX: usize = 1024;
+
+/// Longest channel name, in characters: what a sidebar can show.
+pub const CHANNEL_NAME_CHARS_MAX: usize = 80;
+/// Longest topic, in characters.
+pub const TOPIC_CHARS_MAX: usize = 1024;
+
+/// Longest message id, in bytes of printable ASCII.
+pub const MESSAGE_ID_BYTES_MAX: usize = 64;
+/// How far ahead of the server's clock a `UUIDv7` message id may lie: beyond it, its time is wrong
+/// and the id could not be found among the recent ones.
+pub const MESSAGE_ID_AHEAD_MAX: Duration = Duration::from_secs(5 * 60);
+
+/// Default and largest length of a page of any list.
+pub const PAGE_DEFAULT: u32 = 50;
+/// See [`PAGE_DEFAULT`].
+pub const PAGE_MAX: u32 = 200;
+
+/// Most channels a user may be a member of: bounds `welcome` and the work of a `hello`.
+pub const CHANNELS_PER_USER: usize = 500;
+
+/// Entries a channel takes in a second, on average and at once (`limits.channel_entries_per_second`).
+pub const CHANNEL_ENTRIES_PER_SECOND: u32 = 1_000;
+/// The burst is twice the rate everywhere: a second's worth saved up.
+pub const BURST_FACTOR: u32 = 2;
+
+/// Frames a socket may send in a second, control frames and fragments included
+/// (`limits.socket_frames_per_second`).
+pub const SOCKET_FRAMES_PER_SECOND: u32 = 500;
+
+/// Sockets one user may have open: every device and tab of one person.
+pub const SOCKETS_PER_USER: usize = 32;
+
+/// Bytes that may wait for a socket beyond the kernel's buffers (`limits.outbound_bytes`).
+pub const OUTBOUND_BYTES: usize = 1024 * 1024;
+/// How long a slow consumer's close frame may take before the socket is dropped.
+pub const SLOW_CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Longest replay on resume, in entries a channel; after more, paging is the cheaper way.
+pub const REPLAY_ENTRIES_MAX: u64 = 10_000;
+/// Entries that one step of a replay reads at most: bounds what a replay holds in memory.
+pub const REPLAY_PAGE: u32 = 500;
+
+/// From the end of the upgrade to a complete `hello`.
+pub const HELLO_TIMEOUT: Duration = Duration::from_secs(5);
+/// To send the head of an HTTP request.
+pub const HTTP_HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+/// To send the body of an HTTP request.
+pub const HTTP_BODY_TIMEOUT: Duration = Duration::from_secs(30);
+/// Between two requests of a kept-alive HTTP connection.
+pub const HTTP_IDLE_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Between two pings of the server; each is jittered by up to a tenth.
+pub const PING_INTERVAL: Duration = Duration::from_secs(25);
+/// From a ping to its pong, else the socket is closed.
+pub const PONG_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long a socket outlives its token, so that a renewal under way can arrive.
+pub const TOKEN_GRACE: Duration = Duration::from_secs(25);
+/// Longest access token, in bytes; ours have some 400.
+pub const TOKEN_BYTES_MAX: usize = 2 * 1024;
+
+/// Sends that a client keeps until they are stored.
+pub const OUTBOX_MAX: usize = 1_000;
+
+/// Most appends, and most bytes of bodies, that one transaction of the log takes: some 10 ms of
+/// work, so that the others' wait stays bounded.
+pub const APPEND_BATCH_MAX: usize = 1_000;
+/// See [`APPEND_BATCH_MAX`].
+pub const APPEND_BATCH_BYTES_MAX: usize = 1024 * 1024;
+
+/// The largest integer that every JSON implementation reads exactly (2^53 - 1).
+pub const INTEGER_MAX: u64 = (1 << 53) - 1;
+
+const _: () = assert!(FRAME_BYTES_MAX >= 4 * BODY_BYTES_MAX);
+const _: () = assert!(
+    OUTBOUND_BYTES > 8 * FRAME_BYTES_MAX,
+    "a reply must never be a slow consumer"
+);
+const _: () = assert!(REPLAY_ENTRIES_MAX.is_multiple_of(REPLAY_PAGE as u64));
+const _: () = assert!(PAGE_DEFAULT <= PAGE_MAX);
+const _: () = assert!(APPEND_BATCH_BYTES_MAX >= FRAME_BYTES_MAX);
+const _: () = assert!(PONG_TIMEOUT.as_secs() < PING_INTERVAL.as_secs());

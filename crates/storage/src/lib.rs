@@ -1,1 +1,10 @@
+//! What outlives a process: accounts, channels, entries, the log and the bus. The only crate that
+//! names a database.
 
+mod error;
+mod sqlite;
+
+pub use error::{Error, Result};
+pub use sqlite::Sqlite;
+
+pub mod accounts;

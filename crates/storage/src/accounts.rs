@@ -1,0 +1,1 @@
+//! Accounts, their sessions, and the keys that sign their tokens.

@@ -171,14 +171,37 @@ pub type Seq = u64;
 pub type Epoch = u64;
 
 /// Where a member stands in a channel: the last entry it applied.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Position {
     /// Number of the last applied entry; 0: from the beginning.
-    #[serde(deserialize_with = "exact_integer")]
     pub seq: Seq,
     /// Epoch of that entry.
-    #[serde(deserialize_with = "exact_integer")]
     pub epoch: Epoch,
+}
+
+impl<'de> Deserialize<'de> for Position {
+    /// Takes an object only; a derived reader would take `[41, 1]` too.
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        struct Fields {
+            #[serde(deserialize_with = "exact_integer")]
+            seq: Seq,
+            #[serde(deserialize_with = "exact_integer")]
+            epoch: Epoch,
+        }
+        struct Object;
+        impl<'de> de::Visitor<'de> for Object {
+            type Value = Fields;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+            fn visit_map<A: de::MapAccess<'de>>(self, map: A) -> Result<Fields, A::Error> {
+                Fields::deserialize(de::value::MapAccessDeserializer::new(map))
+            }
+        }
+        let Fields { seq, epoch } = deserializer.deserialize_map(Object)?;
+        Ok(Self { seq, epoch })
+    }
 }
 
 /// Reads an integer from 0 to 2^53 - 1; a number beyond is ill-typed.

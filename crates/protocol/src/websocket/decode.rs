@@ -32,6 +32,8 @@ pub enum Decoded {
 #[derive(Debug, Default)]
 pub struct Decoder {
     message: Vec<u8>,
+    /// How much of the message is known to be UTF-8.
+    checked: usize,
     continues: bool,
 }
 
@@ -130,11 +132,24 @@ impl Decoder {
                 self.message.extend_from_slice(payload);
                 self.continues = !header.last;
                 if self.continues {
-                    return Ok(Event::Fragment);
+                    return self.check_beginning().map(|()| Event::Fragment);
                 }
+                self.checked = 0;
                 text(std::mem::take(&mut self.message))
             }
         }
+    }
+}
+
+impl Decoder {
+    /// Refuses a beginning that no continuation can make UTF-8. A character may be cut at its end.
+    fn check_beginning(&mut self) -> Result<(), Close> {
+        match std::str::from_utf8(&self.message[self.checked..]) {
+            Ok(_) => self.checked = self.message.len(),
+            Err(error) if error.error_len().is_none() => self.checked += error.valid_up_to(),
+            Err(_) => return Err(Close::NotUtf8),
+        }
+        Ok(())
     }
 }
 

@@ -53,8 +53,24 @@ pub const SOCKET_FRAMES_PER_SECOND: u32 = 500;
 /// Sockets one user may have open: every device and tab of one person.
 pub const SOCKETS_PER_USER: usize = 32;
 
+/// Logins and registrations of one address in a minute (`limits.address_logins_per_minute`): a
+/// family or a small office behind one address, not a list of stolen passwords.
+pub const ADDRESS_LOGINS_PER_MINUTE: u32 = 10;
+/// Logins and registrations that one address may save up.
+pub const ADDRESS_LOGINS_BURST: u32 = 30;
+/// Upgrades of one address in a second (`limits.address_upgrades_per_second`): a company that
+/// reconnects after an outage, not a flood.
+pub const ADDRESS_UPGRADES_PER_SECOND: u32 = 50;
+/// Upgrades that one address may save up.
+pub const ADDRESS_UPGRADES_BURST: u32 = 200;
+/// Sockets of one address (`limits.address_sockets`): a company behind one address.
+pub const ADDRESS_SOCKETS: u32 = 5_000;
+
 /// Bytes that may wait for a socket beyond the kernel's buffers (`limits.outbound_bytes`).
 pub const OUTBOUND_BYTES: usize = 1024 * 1024;
+/// The least that [`OUTBOUND_BYTES`] may be set to: the largest `message` frame (a body of control
+/// characters, each escaped to six bytes) must fit.
+pub const OUTBOUND_BYTES_MIN: usize = 128 * 1024;
 /// How long a slow consumer's close frame may take before the socket is dropped.
 pub const SLOW_CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -99,6 +115,8 @@ const _: () = assert!(
     OUTBOUND_BYTES > 8 * FRAME_BYTES_MAX,
     "a reply must never be a slow consumer"
 );
+const _: () = assert!(OUTBOUND_BYTES_MIN > 6 * BODY_BYTES_MAX + 4 * 1024);
+const _: () = assert!(OUTBOUND_BYTES_MIN <= OUTBOUND_BYTES);
 const _: () = assert!(REPLAY_ENTRIES_MAX.is_multiple_of(REPLAY_PAGE as u64));
 const _: () = assert!(PAGE_DEFAULT <= PAGE_MAX);
 const _: () = assert!(APPEND_BATCH_BYTES_MAX >= FRAME_BYTES_MAX);

@@ -1,1 +1,5 @@
+//! The path of an entry through the server.
 
+pub mod settings;
+
+pub use settings::Settings;

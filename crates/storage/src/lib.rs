@@ -8,3 +8,9 @@ pub use error::{Error, Result};
 pub use sqlite::Sqlite;
 
 pub mod accounts;
+
+pub mod sessions;
+
+pub mod revocations;
+
+pub mod keys;

@@ -72,7 +72,18 @@ impl Sqlite {
 
     /// The connection for writes, when it is this caller's turn.
     pub(crate) async fn writer(&self) -> MutexGuard<'_, SqliteConnection> {
-        self.writer.lock().await
+        let mut writer = self.writer.lock().await;
+        if writer.is_in_transaction() {
+            // The one before gave up in the middle. Its rollback is on its way, unless the
+            // database itself has rolled back (a full disk): sqlx then counts a transaction that
+            // does not exist, for ever.
+            let pinged = writer.ping().await;
+            if pinged.is_err() || writer.is_in_transaction() {
+                let reopened = self.reopen(&mut writer).await;
+                tracing::warn!(?reopened, "reopened the database after a failed write");
+            }
+        }
+        writer
     }
 
     /// Opens the writer anew, after a write whose outcome is unknown.

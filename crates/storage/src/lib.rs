@@ -14,3 +14,7 @@ pub mod sessions;
 pub mod revocations;
 
 pub mod keys;
+
+pub mod channels;
+
+pub mod entries;

@@ -4,6 +4,11 @@
 //! `SQLite` has one write lock, and waiting for it in the database is polling. Another process
 //! (`banter user …` beside a server) waits for the lock by polling, up to [`BUSY_TIMEOUT`].
 
+pub(crate) mod row;
+
+#[cfg(test)]
+pub(crate) mod fixture;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;

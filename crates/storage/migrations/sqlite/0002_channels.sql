@@ -10,6 +10,9 @@ CREATE TABLE channels (
     owner      BLOB REFERENCES accounts (id),   -- null: nobody is left
     created_at INTEGER NOT NULL                 -- ms since 1970
 ) WITHOUT ROWID;
+-- A list of channels is the public ones and the reader's own: it never walks the private ones of
+-- others.
+CREATE INDEX channels_public ON channels (id) WHERE private = 0;
 
 CREATE TABLE members (
     channel BLOB NOT NULL REFERENCES channels (id),

@@ -1,0 +1,241 @@
+//! Channels, their members, and who is barred from them.
+//!
+//! A channel exists from its first entry on: one whose creator's `joined` could not be written is
+//! seen by nobody, and its name is free again, see [`Channels::abandon`]. Memberships are written
+//! by the log, together with the entry that begins or ends them.
+
+use banter_protocol::frame::User;
+use banter_protocol::id::{ChannelId, Epoch, Position, Seq, UserId};
+use banter_protocol::text::{ChannelName, Topic, Username};
+use banter_protocol::time::Timestamp;
+
+use crate::error::Result;
+use crate::sqlite::Sqlite;
+
+mod sqlite;
+
+/// How long a channel without an entry keeps its name, in milliseconds. Whoever made it has its
+/// answer long before; only a process that died in between leaves one behind.
+const UNBORN_KEEPS_NAME_MS: i64 = 60_000;
+
+/// A channel to create.
+#[derive(Debug, Clone)]
+pub struct NewChannel {
+    /// A fresh `UUIDv7`.
+    pub id: ChannelId,
+    /// Unique among public channels, under case folding.
+    pub name: ChannelName,
+    /// What it is about.
+    pub topic: Topic,
+    /// Whether only its members see it.
+    pub private: bool,
+    /// Who makes it.
+    pub owner: UserId,
+    /// Now.
+    pub created_at: Timestamp,
+}
+
+/// What came of [`Channels::create`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use]
+pub enum Creation {
+    /// It is there, and becomes visible with its first entry.
+    Created,
+    /// A public channel has this name.
+    NameTaken,
+}
+
+/// A channel as one account sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Channel {
+    /// Its identifier.
+    pub id: ChannelId,
+    /// Its name.
+    pub name: ChannelName,
+    /// What it is about.
+    pub topic: Topic,
+    /// Whether only its members see it.
+    pub private: bool,
+    /// Who owns it; `None` when nobody is left.
+    pub owner: Option<User>,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// Its newest stored entry.
+    pub head: Position,
+    /// Whether the account that looks is a member.
+    pub joined: bool,
+}
+
+/// Which of the channels that an account sees.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Filter {
+    /// Only those it is a member of.
+    pub joined: bool,
+    /// Only those with exactly this name.
+    pub name: Option<String>,
+}
+
+/// Since when somebody is a member.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Membership {
+    /// Number of the `joined` entry.
+    pub seq: Seq,
+    /// Its epoch.
+    pub epoch: Epoch,
+    /// Its time.
+    pub since: Timestamp,
+}
+
+/// One of a channel's members.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Member {
+    /// The account.
+    pub id: UserId,
+    /// Its name.
+    pub username: Username,
+    /// Whether it owns the channel.
+    pub owner: bool,
+    /// When it joined.
+    pub since: Timestamp,
+}
+
+/// The stored channels.
+#[derive(Debug, Clone)]
+pub enum Channels {
+    /// In the embedded database.
+    Sqlite(sqlite::Channels),
+}
+
+impl Channels {
+    /// The channels in the embedded database.
+    #[must_use]
+    pub fn sqlite(database: &Sqlite) -> Self {
+        Self::Sqlite(sqlite::Channels::new(database.clone()))
+    }
+
+    /// Makes a channel that nobody sees before its first entry.
+    ///
+    /// # Errors
+    /// See [`crate::Error`].
+    pub async fn create(&self, new: &NewChannel) -> Result<Creation> {
+        match self {
+            Self::Sqlite(it) => it.create(new).await,
+        }
+    }
+
+    /// Takes back a channel whose first entry failed, and tells whether that succeeded. `false`:
+    /// the entry is there after all, and so is the channel.
+    ///
+    /// # Errors
+    /// See [`crate::Error`]. The name is then free again after a minute.
+    pub async fn abandon(&self, channel: ChannelId) -> Result<bool> {
+        match self {
+            Self::Sqlite(it) => it.abandon(channel).await,
+        }
+    }
+
+    /// The channel, where `viewer` may see it: public, or a member.
+    ///
+    /// # Errors
+    /// See [`crate::Error`].
+    pub async fn seen_by(&self, viewer: UserId, channel: ChannelId) -> Result<Option<Channel>> {
+        match self {
+            Self::Sqlite(it) => it.seen_by(viewer, channel).await,
+        }
+    }
+
+    /// At most `limit` channels that `viewer` may see, in the order of their ids, those after
+    /// `after`.
+    ///
+    /// # Errors
+    /// See [`crate::Error`].
+    pub async fn list(
+        &self,
+        viewer: UserId,
+        filter: &Filter,
+        after: Option<ChannelId>,
+        limit: u32,
+    ) -> Result<Vec<Channel>> {
+        match self {
+            Self::Sqlite(it) => it.list(viewer, filter, after, limit).await,
+        }
+    }
+
+    /// Since when `user` is a member; `None`: is none.
+    ///
+    /// # Errors
+    /// See [`crate::Error`].
+    pub async fn membership(&self, channel: ChannelId, user: UserId) -> Result<Option<Membership>> {
+        match self {
+            Self::Sqlite(it) => it.membership(channel, user).await,
+        }
+    }
+
+    /// At most `limit` members, in the order of their ids, those after `after`.
+    ///
+    /// # Errors
+    /// See [`crate::Error`].
+    pub async fn members(
+        &self,
+        channel: ChannelId,
+        after: Option<UserId>,
+        limit: u32,
+    ) -> Result<Vec<Member>> {
+        match self {
+            Self::Sqlite(it) => it.members(channel, after, limit).await,
+        }
+    }
+
+    /// Every channel that `user` is a member of.
+    ///
+    /// # Errors
+    /// See [`crate::Error`].
+    pub async fn joined(&self, user: UserId) -> Result<Vec<ChannelId>> {
+        match self {
+            Self::Sqlite(it) => it.joined(user).await,
+        }
+    }
+
+    /// How many channels `user` is a member of.
+    ///
+    /// # Errors
+    /// See [`crate::Error`].
+    pub async fn count_joined(&self, user: UserId) -> Result<usize> {
+        match self {
+            Self::Sqlite(it) => it.count_joined(user).await,
+        }
+    }
+
+    /// Keeps `user` from joining. Doing it twice is no error.
+    ///
+    /// # Errors
+    /// See [`crate::Error`].
+    pub async fn bar(&self, channel: ChannelId, user: UserId) -> Result<()> {
+        match self {
+            Self::Sqlite(it) => it.bar(channel, user).await,
+        }
+    }
+
+    /// Lets `user` join again.
+    ///
+    /// # Errors
+    /// See [`crate::Error`].
+    pub async fn unbar(&self, channel: ChannelId, user: UserId) -> Result<()> {
+        match self {
+            Self::Sqlite(it) => it.unbar(channel, user).await,
+        }
+    }
+
+    /// Whether `user` is kept from joining.
+    ///
+    /// # Errors
+    /// See [`crate::Error`].
+    pub async fn is_barred(&self, channel: ChannelId, user: UserId) -> Result<bool> {
+        match self {
+            Self::Sqlite(it) => it.is_barred(channel, user).await,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

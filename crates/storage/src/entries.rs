@@ -1,0 +1,125 @@
+//! Stored entries, read by their numbers.
+//!
+//! Numbers are dense, so a page is a range of them that can be computed before anything is read;
+//! reading it walks the primary key and nothing else, wherever in the channel it lies.
+
+use banter_protocol::entry::Entry;
+use banter_protocol::id::{ChannelId, Epoch, Position, Seq, UserId};
+
+use crate::error::Result;
+use crate::sqlite::Sqlite;
+
+pub(crate) mod sqlite;
+mod window;
+
+use window::Window;
+
+/// An entry, and whose it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Record {
+    /// As members see it.
+    pub entry: Entry,
+    /// The author, or whose membership changed; `None` for a tombstone.
+    pub user: Option<UserId>,
+}
+
+/// Where in a channel a page lies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Anchor {
+    /// The newest entries.
+    Newest,
+    /// The newest entries below this number.
+    Before(Seq),
+    /// The oldest entries above this number.
+    After(Seq),
+    /// This entry and those on both sides of it.
+    Around(Seq),
+}
+
+/// A page of a channel's history.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Page {
+    /// Ascending by number, without a gap.
+    pub records: Vec<Record>,
+    /// Whether the channel has entries below this page.
+    pub has_older: bool,
+    /// Whether the channel has entries above this page.
+    pub has_newer: bool,
+}
+
+/// The stored entries.
+#[derive(Debug, Clone)]
+pub enum Entries {
+    /// In the embedded database.
+    Sqlite(sqlite::Entries),
+}
+
+impl Entries {
+    /// The entries in the embedded database.
+    #[must_use]
+    pub fn sqlite(database: &Sqlite) -> Self {
+        Self::Sqlite(sqlite::Entries::new(database.clone()))
+    }
+
+    /// At most `limit` entries at `anchor`, and fewer only where the channel has no more there.
+    ///
+    /// # Errors
+    /// See [`crate::Error`].
+    pub async fn page(&self, channel: ChannelId, anchor: Anchor, limit: u32) -> Result<Page> {
+        let head = self.head(channel).await?.seq;
+        let window = Window::new(anchor, head, limit);
+        let records = self
+            .range(channel, window.after, Some(window.up_to), limit)
+            .await?;
+        Ok(Page {
+            records,
+            has_older: window.has_older(),
+            has_newer: window.has_newer(head),
+        })
+    }
+
+    /// At most `limit` entries with numbers above `after` and not above `up_to`, ascending.
+    ///
+    /// # Errors
+    /// See [`crate::Error`]; [`crate::Error::Corrupt`] when one of them is missing.
+    pub async fn range(
+        &self,
+        channel: ChannelId,
+        after: Seq,
+        up_to: Option<Seq>,
+        limit: u32,
+    ) -> Result<Vec<Record>> {
+        let up_to = up_to.unwrap_or(Seq::MAX);
+        if after >= up_to || limit == 0 {
+            return Ok(Vec::new());
+        }
+        let records = match self {
+            Self::Sqlite(it) => it.range(channel, after, up_to, limit).await?,
+        };
+        window::refuse_holes(after, &records)?;
+        Ok(records)
+    }
+
+    /// The newest entry's position; 0 in the current epoch where there is none.
+    ///
+    /// # Errors
+    /// See [`crate::Error`].
+    pub async fn head(&self, channel: ChannelId) -> Result<Position> {
+        match self {
+            Self::Sqlite(it) => it.head(channel).await,
+        }
+    }
+
+    /// The epoch that entry `seq` was written in; `None`: there is no such entry.
+    ///
+    /// # Errors
+    /// See [`crate::Error`].
+    pub async fn epoch_of(&self, channel: ChannelId, seq: Seq) -> Result<Option<Epoch>> {
+        match self {
+            Self::Sqlite(it) => it.epoch_of(channel, seq).await,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

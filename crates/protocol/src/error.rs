@@ -107,6 +107,8 @@ codes! {
     BodyInvalid = "body_invalid", 422, "A message has 1 to 16,384 bytes and is not blank.";
     /// A message id that breaks a rule.
     IdInvalid = "id_invalid", 422, "A message id has 1 to 64 printable ASCII characters and no future time.";
+    /// `/v1/connect` without a WebSocket upgrade.
+    UpgradeRequired = "upgrade_required", 426, "This path takes WebSocket upgrades only.";
     /// A channel takes no more entries just now.
     SlowDown = "slow_down", 429, "The channel takes no more entries just now.";
     /// Too many requests from one address.

@@ -186,11 +186,11 @@ impl Channels {
         }
     }
 
-    /// Every channel that `user` is a member of.
+    /// Every channel that `user` is a member of, with the number of its newest entry.
     ///
     /// # Errors
     /// See [`crate::Error`].
-    pub async fn joined(&self, user: UserId) -> Result<Vec<ChannelId>> {
+    pub async fn joined(&self, user: UserId) -> Result<Vec<(ChannelId, Seq)>> {
         match self {
             Self::Sqlite(it) => it.joined(user).await,
         }

@@ -18,3 +18,7 @@ pub mod keys;
 pub mod channels;
 
 pub mod entries;
+
+pub mod log;
+
+pub mod bus;

@@ -91,9 +91,14 @@ impl Sqlite {
         writer
     }
 
+    /// A connection of the caller's own, which must not write while others do.
+    pub(crate) async fn connect(&self) -> Result<SqliteConnection> {
+        Ok(options(&self.path).connect().await?)
+    }
+
     /// Opens the writer anew, after a write whose outcome is unknown.
     pub(crate) async fn reopen(&self, writer: &mut SqliteConnection) -> Result<()> {
-        let fresh = options(&self.path).connect().await?;
+        let fresh = self.connect().await?;
         let old = std::mem::replace(writer, fresh);
         // The old connection may hold a failed transaction; closing it rolls that back.
         let _ = old.close().await;

@@ -4,7 +4,7 @@ use sqlx::Row as _;
 use sqlx::sqlite::SqliteRow;
 
 use banter_protocol::frame::User;
-use banter_protocol::id::{ChannelId, Position, UserId};
+use banter_protocol::id::{ChannelId, Position, Seq, UserId};
 use banter_protocol::text::{ChannelName, Topic};
 use banter_protocol::time::Timestamp;
 
@@ -208,13 +208,19 @@ impl Channels {
         .collect()
     }
 
-    pub(super) async fn joined(&self, user: UserId) -> Result<Vec<ChannelId>> {
-        sqlx::query("SELECT channel FROM members WHERE user = ?1 ORDER BY channel")
+    pub(super) async fn joined(&self, user: UserId) -> Result<Vec<(ChannelId, Seq)>> {
+        let sql = "SELECT channel,
+                     (SELECT max(seq) FROM entries WHERE entries.channel = members.channel) AS head
+                   FROM members WHERE user = ?1 ORDER BY channel";
+        sqlx::query(sql)
             .bind(&user.as_bytes()[..])
             .fetch_all(self.database.readers())
             .await?
             .iter()
-            .map(|found| row::id(found, "channel").map(ChannelId::from_bytes))
+            .map(|found| {
+                let channel = ChannelId::from_bytes(row::id(found, "channel")?);
+                Ok((channel, row::unsigned(found, "head")?))
+            })
             .collect()
     }
 

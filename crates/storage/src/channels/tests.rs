@@ -159,7 +159,13 @@ async fn members_are_paged_and_told_apart_from_the_owner() {
     );
     assert_eq!(channels.membership(channel(2), ann).await.unwrap(), None);
     assert_eq!(
-        channels.joined(bob).await.unwrap(),
+        channels
+            .joined(bob)
+            .await
+            .unwrap()
+            .into_iter()
+            .map(|(id, _)| id)
+            .collect::<Vec<_>>(),
         [channel(1), channel(2)]
     );
     assert_eq!(channels.count_joined(bob).await.unwrap(), 2);

@@ -1,0 +1,106 @@
+//! The log: takes entries, numbers them, keeps them, announces them. The seam between one process
+//! and a cluster.
+
+mod sqlite;
+
+pub use sqlite::SqliteLog;
+
+use banter_protocol::entry::Level;
+use banter_protocol::id::{ChannelId, Epoch, MessageId, Seq, UserId};
+use banter_protocol::text::{Body, Username};
+use banter_protocol::time::Timestamp;
+
+use crate::error::Result;
+
+/// An entry that somebody wants to have in a channel.
+#[derive(Debug, Clone)]
+pub struct Append {
+    /// The channel, which exists.
+    pub channel: ChannelId,
+    /// The author, or whose membership changes.
+    pub user: UserId,
+    /// Their name.
+    pub username: Username,
+    /// What happens.
+    pub act: Act,
+}
+
+/// What an entry does.
+#[derive(Debug, Clone)]
+pub enum Act {
+    /// Writes a message.
+    Message {
+        /// The author's id for it.
+        id: MessageId,
+        /// What.
+        body: Body,
+    },
+    /// Makes `user` a member. A member already: answered with the first join.
+    Join,
+    /// Ends the membership of `user`.
+    Leave {
+        /// The owner who ends it, where it is not the member.
+        by: Option<(UserId, Username)>,
+    },
+}
+
+/// Proof that an entry is kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Receipt {
+    /// Its number.
+    pub seq: Seq,
+    /// Its epoch.
+    pub epoch: Epoch,
+    /// When it was taken.
+    pub sent_at: Timestamp,
+    /// How safe it is.
+    pub level: Level,
+    /// Whether this call wrote it; `false` for a retry, which gets the first answer again.
+    pub fresh: bool,
+}
+
+/// Why the log did not take an entry. Nothing was written for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refused {
+    /// The author is no member of the channel; or there is no membership to end.
+    NotAMember,
+}
+
+/// What the log says to one entry of a batch.
+pub type Answer = std::result::Result<Receipt, Refused>;
+
+/// The log in use, decided once at start.
+#[derive(Debug, Clone)]
+pub enum Log {
+    /// The `SQLite` file itself.
+    Sqlite(SqliteLog),
+}
+
+impl Log {
+    /// Takes a batch: all its entries are kept, numbered densely in their channels, and announced,
+    /// or none is. The answers stand in the order of the batch.
+    ///
+    /// # Errors
+    /// [`crate::Error::Unavailable`]: the outcome is unknown, a retry with the same id finds out.
+    pub async fn append(&self, batch: Vec<Append>) -> Result<Vec<Answer>> {
+        match self {
+            Self::Sqlite(log) => log.append(batch).await,
+        }
+    }
+
+    /// What an acknowledgement of this log stands for.
+    #[must_use]
+    pub const fn level(&self) -> Level {
+        match self {
+            Self::Sqlite(_) => Level::Stored,
+        }
+    }
+
+    /// The epoch that new entries are written under.
+    #[must_use]
+    pub fn epoch(&self) -> Epoch {
+        match self {
+            Self::Sqlite(log) => log.epoch(),
+        }
+    }
+}

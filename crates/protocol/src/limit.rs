@@ -98,6 +98,36 @@ pub const TOKEN_GRACE: Duration = Duration::from_secs(25);
 /// Longest access token, in bytes; ours have some 400.
 pub const TOKEN_BYTES_MAX: usize = 2 * 1024;
 
+/// How far ahead of our clock a token may have been issued: two servers' clocks differ a little.
+pub const TOKEN_AHEAD_MAX: Duration = Duration::from_secs(5);
+
+/// Passwords that may wait for a core to be hashed on: a few seconds of work on two cores. More
+/// would be answered after their clients have given up.
+pub const HASHES_WAITING_MAX: usize = 64;
+/// Failed logins of an account that cost nothing, within [`LOGIN_FAILURES_WINDOW`]: people mistype.
+pub const LOGIN_FAILURES_FREE: usize = 5;
+/// See [`LOGIN_FAILURES_FREE`]; also how long an account must be left alone, after its last wait, to
+/// start afresh.
+pub const LOGIN_FAILURES_WINDOW: Duration = Duration::from_secs(15 * 60);
+/// The wait after the first failure that is not free; each further one doubles it.
+pub const LOGIN_WAIT_MIN: Duration = Duration::from_secs(1);
+/// The longest wait: a guesser gets four tries an hour, the owner is never locked out for ever.
+pub const LOGIN_WAIT_MAX: Duration = Duration::from_secs(15 * 60);
+/// Accounts whose failures are remembered at once: 20 MB of them.
+pub const LOGIN_ACCOUNTS_MAX: usize = 100_000;
+/// Addresses whose logins are counted at once: some 4 MB.
+pub const ADDRESSES_MAX: usize = 65_536;
+
+/// How long the predecessor of the newest refresh token answers with the same successor: a lost
+/// answer can be asked for again, a stolen token is found out.
+pub const REFRESH_GRACE: Duration = Duration::from_secs(10);
+/// How long a signing key is used (`banter keys rotate` does it at once).
+pub const KEY_ROTATION: Duration = Duration::from_secs(30 * 24 * 3600);
+/// How long a retired key is published beyond the life of what it signed: caches and clocks.
+pub const KEY_RETIRED_MARGIN: Duration = Duration::from_secs(15 * 60);
+/// How often a process looks for what others have revoked; it must be known within two seconds.
+pub const REVOCATION_POLL: Duration = Duration::from_millis(500);
+
 /// Sends that a client keeps until they are stored.
 pub const OUTBOX_MAX: usize = 1_000;
 
@@ -119,5 +149,7 @@ const _: () = assert!(OUTBOUND_BYTES_MIN > 6 * BODY_BYTES_MAX + 4 * 1024);
 const _: () = assert!(OUTBOUND_BYTES_MIN <= OUTBOUND_BYTES);
 const _: () = assert!(REPLAY_ENTRIES_MAX.is_multiple_of(REPLAY_PAGE as u64));
 const _: () = assert!(PAGE_DEFAULT <= PAGE_MAX);
+const _: () = assert!(LOGIN_WAIT_MIN.as_secs() <= LOGIN_WAIT_MAX.as_secs());
+const _: () = assert!(2 * REVOCATION_POLL.as_millis() < 2_000);
 const _: () = assert!(APPEND_BATCH_BYTES_MAX >= FRAME_BYTES_MAX);
 const _: () = assert!(PONG_TIMEOUT.as_secs() < PING_INTERVAL.as_secs());

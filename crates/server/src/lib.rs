@@ -3,3 +3,5 @@
 pub mod settings;
 
 pub use settings::Settings;
+
+pub mod login;

@@ -21,16 +21,14 @@ impl Sqlite {
     pub(crate) async fn account(&self, n: u8, username: &str) -> UserId {
         let user = UserId::from_bytes([n; 16]);
         let mut writer = self.writer().await;
-        sqlx::query("CREATE TABLE IF NOT EXISTS accounts (id BLOB PRIMARY KEY, username TEXT)")
-            .execute(&mut *writer)
-            .await
-            .unwrap();
-        sqlx::query("INSERT INTO accounts (id, username) VALUES (?1, ?2)")
-            .bind(&user.as_bytes()[..])
-            .bind(username)
-            .execute(&mut *writer)
-            .await
-            .unwrap();
+        sqlx::query(
+            "INSERT INTO accounts (id, username, password, created_at) VALUES (?1, ?2, '', 0)",
+        )
+        .bind(&user.as_bytes()[..])
+        .bind(username)
+        .execute(&mut *writer)
+        .await
+        .unwrap();
         user
     }
 

@@ -10,7 +10,7 @@ mod encode;
 mod handshake;
 
 pub use decode::{Decoded, Decoder, Event};
-pub use encode::{close_frame, control_frame, text_frame};
+pub use encode::{close_echo, close_frame, control_frame, text_frame};
 pub use handshake::accept_key;
 
 /// Opcodes of RFC 6455, 5.2.

@@ -1,7 +1,33 @@
-//! The path of an entry through the server.
+//! The path of an entry through the server: login, connect, channels, send, broadcast, persist,
+//! history.
+
+pub mod login;
+
+pub mod connect;
+
+pub mod send;
+
+pub mod broadcast;
+
+pub mod app;
+
+pub mod http;
+
+pub mod problem;
 
 pub mod settings;
 
-pub use settings::Settings;
+pub mod metric;
 
-pub mod login;
+pub mod admin;
+
+mod clock;
+
+mod openapi;
+
+mod random;
+
+mod run;
+
+pub use run::{Running, StartError, start};
+pub use settings::Settings;

@@ -100,6 +100,13 @@ impl Entries {
         Ok(records)
     }
 
+    /// Whether entries can be read now.
+    pub async fn is_reachable(&self) -> bool {
+        match self {
+            Self::Sqlite(it) => it.is_reachable().await,
+        }
+    }
+
     /// The newest entry's position; 0 in the current epoch where there is none.
     ///
     /// # Errors

@@ -15,8 +15,8 @@ pub enum Event {
     Ping(Vec<u8>),
     /// Answer to a ping.
     Pong(Vec<u8>),
-    /// The client ends the connection.
-    Close,
+    /// The client ends the connection, with its code where it gave one.
+    Close(Option<u16>),
 }
 
 /// What the bytes at hand hold.
@@ -126,7 +126,7 @@ impl Decoder {
         match header.opcode {
             opcode::PING => Ok(Event::Ping(payload.to_vec())),
             opcode::PONG => Ok(Event::Pong(payload.to_vec())),
-            opcode::CLOSE => check_close(payload).map(|()| Event::Close),
+            opcode::CLOSE => close_code(payload).map(Event::Close),
             _ if header.last && !self.continues => text(payload.to_vec()),
             _ => {
                 self.message.extend_from_slice(payload);
@@ -175,20 +175,19 @@ fn text(payload: Vec<u8>) -> Result<Event, Close> {
         .map_err(|_| Close::NotUtf8)
 }
 
-/// Codes that may stand in a close frame: RFC 6455, 7.4, and IANA's registry up to 1014.
-fn check_close(payload: &[u8]) -> Result<(), Close> {
+/// The code of a close frame: RFC 6455, 7.4, and IANA's registry up to 1014.
+fn close_code(payload: &[u8]) -> Result<Option<u16>, Close> {
     let [high, low, reason @ ..] = payload else {
         return if payload.is_empty() {
-            Ok(())
+            Ok(None)
         } else {
             Err(Close::Protocol)
         };
     };
-    match u16::from_be_bytes([*high, *low]) {
-        1000..=1003 | 1007..=1014 | 3000..=4999 => {}
-        _ => return Err(Close::Protocol),
+    let code = u16::from_be_bytes([*high, *low]);
+    if !matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999) {
+        return Err(Close::Protocol);
     }
-    simdutf8::basic::from_utf8(reason)
-        .map(|_| ())
-        .map_err(|_| Close::NotUtf8)
+    simdutf8::basic::from_utf8(reason).map_err(|_| Close::NotUtf8)?;
+    Ok(Some(code))
 }

@@ -27,6 +27,15 @@ pub fn close_frame(close: Close) -> Bytes {
     control_frame(opcode::CLOSE, &payload)
 }
 
+/// The answer to a client's close: its own code, where it gave one.
+#[must_use]
+pub fn close_echo(code: Option<u16>) -> Bytes {
+    match code {
+        Some(code) => control_frame(opcode::CLOSE, &code.to_be_bytes()),
+        None => control_frame(opcode::CLOSE, &[]),
+    }
+}
+
 fn frame(opcode: u8, payload: &[u8]) -> Bytes {
     let mut frame = BytesMut::with_capacity(payload.len() + 10);
     frame.put_u8(FINAL | opcode);

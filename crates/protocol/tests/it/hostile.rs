@@ -87,10 +87,14 @@ fn close_frames_carry_a_code_that_may_be_sent() {
         1000, 1001, 1002, 1003, 1007, 1011, 1014, 3000, 3999, 4000, 4999,
     ] {
         let (events, refused) = meaning([&close_with(code, "grüß".as_bytes())[..]]);
-        assert_eq!((events, refused), (vec![Event::Close], None), "{code}");
+        assert_eq!(
+            (events, refused),
+            (vec![Event::Close(Some(code))], None),
+            "{code}"
+        );
     }
     let empty = client_frame(LAST | opcode::CLOSE, b"");
-    assert_eq!(meaning([&empty[..]]), (vec![Event::Close], None));
+    assert_eq!(meaning([&empty[..]]), (vec![Event::Close(None)], None));
     let half = client_frame(LAST | opcode::CLOSE, &[3]);
     assert_refused("half a code", &half, Close::Protocol);
     let reason = close_with(1000, b"\xff");
@@ -103,7 +107,7 @@ fn every_close_of_ours_may_be_sent() {
         let frame = masked(&close_frame(*close));
         assert_eq!(
             meaning([&frame[..]]),
-            (vec![Event::Close], None),
+            (vec![Event::Close(Some(close.code()))], None),
             "{close:?}"
         );
     }

@@ -57,6 +57,13 @@ impl Entries {
         .collect()
     }
 
+    pub(super) async fn is_reachable(&self) -> bool {
+        sqlx::query("SELECT 1")
+            .execute(self.database.readers())
+            .await
+            .is_ok()
+    }
+
     pub(super) async fn head(&self, channel: ChannelId) -> Result<Position> {
         let found = sqlx::query(
             "SELECT seq, epoch FROM (SELECT seq, epoch FROM entries WHERE channel = ?1 \

@@ -1,0 +1,213 @@
+//! From the log to the sockets: every entry is encoded once and written once per socket and tick.
+//!
+//! The relay takes entries from the bus and encodes them; pumps, one per core, know which sockets
+//! are in which channels and write to them. A socket belongs to the pump of its user.
+
+mod channel;
+mod outbound;
+mod pump;
+mod relay;
+mod tick;
+
+use std::sync::Arc;
+
+use banter_protocol::close::Close;
+use banter_protocol::id::{ChannelId, Seq, SessionId, UserId};
+use banter_storage::bus::{Barrier, Event};
+use bytes::Bytes;
+use tokio::sync::mpsc;
+
+pub use outbound::{Note, Outbound, Waiting};
+
+use crate::metric::Metrics;
+
+/// Commands that may wait for a pump. When it is full the log waits, and with it the senders.
+const COMMANDS_MAX: usize = 4_096;
+
+/// The sockets of this process and the pumps that write to them. Cloning shares it.
+#[derive(Debug, Clone)]
+pub struct Broadcast {
+    pumps: Arc<[mpsc::Sender<Command>]>,
+}
+
+/// An entry as the pumps pass it on.
+#[derive(Debug, Clone)]
+pub struct Delivery {
+    channel: ChannelId,
+    seq: Seq,
+    /// The frame of the wire, shared by all who get it.
+    frame: Bytes,
+    change: Option<Change>,
+}
+
+/// What an entry does to a membership.
+#[derive(Debug, Clone, Copy)]
+struct Change {
+    user: UserId,
+    joined: bool,
+}
+
+/// A channel that a socket takes part in from the start.
+#[derive(Debug, Clone, Copy)]
+pub struct Subscription {
+    /// The channel.
+    pub channel: ChannelId,
+    /// The last entry that its client has.
+    pub after: Seq,
+    /// The last entry that this process knew of when it looked.
+    pub head: Seq,
+}
+
+/// Which sockets are meant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Audience {
+    /// All of a session.
+    Session(SessionId),
+    /// All of a user.
+    User(UserId),
+    /// All of this process.
+    All,
+}
+
+enum Command {
+    Deliver(Arc<[Delivery]>),
+    Acknowledge(Vec<(Arc<Outbound>, Bytes)>),
+    Register(Arc<Outbound>),
+    Attach(Arc<Outbound>, Vec<Subscription>),
+    CaughtUp {
+        outbound: Arc<Outbound>,
+        channel: ChannelId,
+        at: Seq,
+    },
+    Finished {
+        outbound: Arc<Outbound>,
+        channel: ChannelId,
+    },
+    Remove(Arc<Outbound>),
+    Close(Audience, Close),
+    Barrier(Barrier),
+}
+
+impl Broadcast {
+    /// Starts the relay and one pump per core, fed by `events`.
+    ///
+    /// # Errors
+    /// When a thread cannot be started.
+    pub fn start(
+        events: mpsc::Receiver<Event>,
+        cores: usize,
+        metrics: &Metrics,
+    ) -> std::io::Result<Self> {
+        let pumps = (0..cores.max(1))
+            .map(|number| {
+                let (commands, inbox) = mpsc::channel(COMMANDS_MAX);
+                pump::start(number, inbox, metrics.clone())?;
+                Ok(commands)
+            })
+            .collect::<std::io::Result<Vec<_>>>()?;
+        let broadcast = Self {
+            pumps: pumps.into(),
+        };
+        tokio::spawn(relay::run(events, broadcast.clone()));
+        Ok(broadcast)
+    }
+
+    /// Makes a socket known, before its channels are read: from here on nothing that concerns its
+    /// user is missed.
+    pub async fn register(&self, outbound: &Arc<Outbound>) {
+        self.tell(outbound, Command::Register(outbound.clone()))
+            .await;
+    }
+
+    /// Begins delivery of these channels, and of what happened to the user since [`Self::register`].
+    pub async fn attach(&self, outbound: &Arc<Outbound>, channels: Vec<Subscription>) {
+        self.tell(outbound, Command::Attach(outbound.clone(), channels))
+            .await;
+    }
+
+    /// A replay has written everything up to `at` that the log had.
+    pub async fn caught_up(&self, outbound: &Arc<Outbound>, channel: ChannelId, at: Seq) {
+        self.tell(
+            outbound,
+            Command::CaughtUp {
+                outbound: outbound.clone(),
+                channel,
+                at,
+            },
+        )
+        .await;
+    }
+
+    /// A replay has written the last entry that its socket may have.
+    pub async fn finished(&self, outbound: &Arc<Outbound>, channel: ChannelId) {
+        self.tell(
+            outbound,
+            Command::Finished {
+                outbound: outbound.clone(),
+                channel,
+            },
+        )
+        .await;
+    }
+
+    /// Forgets a socket.
+    pub async fn remove(&self, outbound: &Arc<Outbound>) {
+        self.tell(outbound, Command::Remove(outbound.clone())).await;
+    }
+
+    /// Closes sockets.
+    pub async fn close(&self, audience: Audience, close: Close) {
+        match audience {
+            Audience::User(user) => {
+                let _ = self
+                    .pump_of(user)
+                    .send(Command::Close(audience, close))
+                    .await;
+            }
+            Audience::Session(_) | Audience::All => {
+                self.all(|| Command::Close(audience, close)).await;
+            }
+        }
+    }
+
+    /// Writes acknowledgements; they wait for no tick.
+    pub async fn acknowledge(&self, acks: Vec<(Arc<Outbound>, Bytes)>) {
+        let mut shares: Vec<Vec<_>> = self.pumps.iter().map(|_| Vec::new()).collect();
+        for (outbound, frame) in acks {
+            shares[self.index_of(outbound.user())].push((outbound, frame));
+        }
+        for (pump, share) in self.pumps.iter().zip(shares) {
+            if !share.is_empty() {
+                let _ = pump.send(Command::Acknowledge(share)).await;
+            }
+        }
+    }
+
+    async fn deliver(&self, deliveries: Arc<[Delivery]>) {
+        self.all(|| Command::Deliver(deliveries.clone())).await;
+    }
+
+    async fn pass(&self, barrier: Barrier) {
+        self.all(|| Command::Barrier(barrier.clone())).await;
+    }
+
+    async fn all(&self, command: impl Fn() -> Command) {
+        for pump in self.pumps.iter() {
+            // A pump is gone only when the process ends.
+            let _ = pump.send(command()).await;
+        }
+    }
+
+    async fn tell(&self, outbound: &Outbound, command: Command) {
+        let _ = self.pump_of(outbound.user()).send(command).await;
+    }
+
+    fn pump_of(&self, user: UserId) -> &mpsc::Sender<Command> {
+        &self.pumps[self.index_of(user)]
+    }
+
+    /// The last byte of an id is random.
+    fn index_of(&self, user: UserId) -> usize {
+        usize::from(user.as_bytes()[15]) % self.pumps.len()
+    }
+}

@@ -1,0 +1,147 @@
+//! Old entries for a socket, read as fast as its client reads them.
+//!
+//! A replay is a cursor: it holds one page, and asks for the next when that is written. Pages
+//! shrink with the size of what is in them, so that a replay holds some 256 KiB.
+
+use std::sync::Arc;
+
+use banter_protocol::id::{ChannelId, Seq};
+use banter_protocol::limit;
+use banter_protocol::websocket::text_frame;
+use bytes::{Bytes, BytesMut};
+
+use crate::app::App;
+use crate::broadcast::{Note, Outbound};
+
+/// Entries of the first page; afterwards their size is known.
+const FIRST_PAGE: u32 = 16;
+/// Bytes that a page should have.
+const PAGE_BYTES: usize = 256 * 1024;
+/// Bytes that are handed to the kernel in one piece.
+const PIECE_BYTES: usize = 32 * 1024;
+
+/// The replays of one socket.
+#[derive(Debug, Default)]
+pub(super) struct Replays {
+    running: Vec<Replay>,
+}
+
+#[derive(Debug)]
+struct Replay {
+    channel: ChannelId,
+    after: Seq,
+    /// The last entry that may be written; the user has left with it.
+    until: Option<Seq>,
+    page: u32,
+    /// Frames of the page at hand, last first.
+    frames: Vec<Bytes>,
+    /// Everything was written; the pump decides whether the socket is live.
+    reported: bool,
+}
+
+impl Replays {
+    /// Whether there is something to read or write.
+    pub(super) fn is_active(&self) -> bool {
+        self.running.iter().any(|replay| !replay.reported)
+    }
+
+    /// Does as a pump asks.
+    pub(super) fn take(&mut self, note: Note) {
+        let (Note::Replay { channel, .. } | Note::Until { channel, .. } | Note::Live { channel }) =
+            note;
+        let place = self
+            .running
+            .iter()
+            .position(|replay| replay.channel == channel);
+        match (note, place) {
+            // Somebody who left and came back goes on where the replay is.
+            (Note::Replay { .. }, Some(place)) => {
+                self.running[place].until = None;
+                self.running[place].reported = false;
+            }
+            (Note::Replay { after, .. }, None) => self.running.push(Replay {
+                channel,
+                after,
+                until: None,
+                page: FIRST_PAGE,
+                frames: Vec::new(),
+                reported: false,
+            }),
+            (Note::Until { seq, .. }, Some(place)) => {
+                self.running[place].until = Some(seq);
+                self.running[place].reported = false;
+            }
+            (Note::Live { .. }, Some(place)) => {
+                self.running.swap_remove(place);
+            }
+            (Note::Until { .. } | Note::Live { .. }, None) => {}
+        }
+    }
+
+    /// Writes a piece of one replay, reading a page where that is due.
+    ///
+    /// # Errors
+    /// When the entries cannot be read.
+    pub(super) async fn step(
+        &mut self,
+        app: &App,
+        outbound: &Arc<Outbound>,
+    ) -> banter_storage::Result<()> {
+        let Some(place) = self.running.iter().position(|replay| !replay.reported) else {
+            return Ok(());
+        };
+        let replay = &mut self.running[place];
+        if replay.frames.is_empty() && !replay.read(app).await? {
+            let (channel, at) = (replay.channel, replay.after);
+            if replay.until.is_some() {
+                self.running.swap_remove(place);
+                app.broadcast.finished(outbound, channel).await;
+            } else {
+                replay.reported = true;
+                app.broadcast.caught_up(outbound, channel, at).await;
+            }
+            return Ok(());
+        }
+        outbound.push(&replay.piece());
+        // Every socket's turn comes, however much one has to catch up on.
+        self.running.rotate_left(1);
+        Ok(())
+    }
+}
+
+impl Replay {
+    /// Reads the next page; `false`: there is none.
+    async fn read(&mut self, app: &App) -> banter_storage::Result<bool> {
+        let records = app
+            .entries
+            .range(self.channel, self.after, self.until, self.page)
+            .await?;
+        let Some(last) = records.last() else {
+            return Ok(false);
+        };
+        self.after = last.entry.seq;
+        self.frames = records
+            .iter()
+            .rev()
+            .map(|record| text_frame(&String::from(&record.entry)))
+            .collect();
+        let bytes: usize = self.frames.iter().map(Bytes::len).sum();
+        let fitting = PAGE_BYTES * self.frames.len() / bytes.max(1);
+        self.page = u32::try_from(fitting)
+            .unwrap_or(u32::MAX)
+            .clamp(1, limit::REPLAY_PAGE);
+        Ok(true)
+    }
+
+    fn piece(&mut self) -> Bytes {
+        let mut piece = BytesMut::new();
+        while let Some(frame) = self.frames.last() {
+            if !piece.is_empty() && piece.len() + frame.len() > PIECE_BYTES {
+                break;
+            }
+            piece.extend_from_slice(frame);
+            self.frames.pop();
+        }
+        piece.freeze()
+    }
+}

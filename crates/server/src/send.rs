@@ -1,0 +1,388 @@
+//! Entries on their way into the log: bounded, batched, answered.
+//!
+//! A batch is whatever has come while the batch before was being written: one entry when it is
+//! quiet, a thousand when it is busy, and nothing ever waits for company.
+
+mod pace;
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use banter_protocol::entry::Level;
+use banter_protocol::error::Code;
+use banter_protocol::frame::{Ack, ErrorFrame, ServerFrame};
+use banter_protocol::id::{ChannelId, MessageId};
+use banter_protocol::limit;
+use banter_protocol::websocket::text_frame;
+use banter_storage::bus::Bus;
+use banter_storage::log::{Act, Answer, Append, Log, Receipt, Refused};
+use bytes::Bytes;
+use tokio::sync::{mpsc, oneshot};
+
+pub use pace::Pace;
+
+use crate::broadcast::{Broadcast, Outbound};
+use crate::metric::{Metrics, Reason};
+use crate::problem::Problem;
+
+/// Entries that may wait for the log: a few seconds of what a disk commits.
+const WAITING_MAX: usize = 20_000;
+/// Bytes of bodies that may wait for the log.
+const WAITING_BYTES_MAX: usize = 32 * 1024 * 1024;
+
+/// The way into the log. Cloning shares it.
+#[derive(Debug, Clone)]
+pub struct Appender {
+    jobs: mpsc::Sender<Job>,
+    waiting_bytes: Arc<AtomicUsize>,
+    channels: Arc<Mutex<HashMap<ChannelId, Pace>>>,
+    entries_per_second: u32,
+    level: Level,
+    bus: Bus,
+    metrics: Metrics,
+}
+
+#[derive(Debug)]
+struct Job {
+    append: Option<Append>,
+    reply: Reply,
+    begun: Instant,
+}
+
+#[derive(Debug)]
+enum Reply {
+    /// A socket that gets an `ack` or an `error` with this id.
+    Socket(Arc<Outbound>, MessageId),
+    /// A task that waits for the answer.
+    Caller(oneshot::Sender<Result<Answer, Code>>),
+}
+
+/// Why an entry was not taken: the code, and when to try again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Shed {
+    /// The stable reason.
+    pub code: Code,
+    /// When to try again.
+    pub retry_after: Duration,
+}
+
+impl From<Shed> for Problem {
+    fn from(shed: Shed) -> Self {
+        Self::from(shed.code).retry_after(shed.retry_after)
+    }
+}
+
+impl Appender {
+    /// Starts the task that writes batches to `log`.
+    #[must_use]
+    pub fn start(
+        log: Log,
+        bus: Bus,
+        broadcast: Broadcast,
+        entries_per_second: u32,
+        metrics: Metrics,
+    ) -> Self {
+        let (jobs, waiting) = mpsc::channel(WAITING_MAX);
+        let appender = Self {
+            jobs,
+            waiting_bytes: Arc::default(),
+            channels: Arc::default(),
+            entries_per_second,
+            level: log.level(),
+            bus,
+            metrics: metrics.clone(),
+        };
+        let waiting_bytes = appender.waiting_bytes.clone();
+        tokio::spawn(
+            Batches {
+                waiting,
+                waiting_bytes,
+                log,
+                broadcast,
+                metrics,
+            }
+            .run(),
+        );
+        appender
+    }
+
+    /// What an `ack` stands for.
+    #[must_use]
+    pub const fn level(&self) -> Level {
+        self.level
+    }
+
+    /// Takes an entry and answers when it is stored; a change of membership, when every local
+    /// socket was told too.
+    ///
+    /// # Errors
+    /// `slow_down`, `overloaded`, `unavailable`, all retryable.
+    pub async fn append(&self, append: Append) -> Result<Answer, Problem> {
+        let settles = !matches!(append.act, Act::Message { .. });
+        let (reply, answer) = oneshot::channel();
+        self.queue(append, Reply::Caller(reply))?;
+        let answer = answer.await.unwrap_or(Err(Code::Unavailable))?;
+        if settles {
+            self.bus.settle().await;
+        }
+        Ok(answer)
+    }
+
+    /// Takes a message of a socket, which gets its `ack` or `error` later.
+    ///
+    /// # Errors
+    /// What the socket is to be told at once.
+    pub fn submit(
+        &self,
+        append: Append,
+        id: MessageId,
+        outbound: &Arc<Outbound>,
+    ) -> Result<(), Shed> {
+        self.queue(append, Reply::Socket(outbound.clone(), id))
+    }
+
+    /// Returns when everything taken before this call has been answered.
+    pub async fn idle(&self) {
+        let (reply, answer) = oneshot::channel();
+        let job = Job {
+            append: None,
+            reply: Reply::Caller(reply),
+            begun: Instant::now(),
+        };
+        if self.jobs.send(job).await.is_ok() {
+            let _ = answer.await;
+        }
+    }
+
+    fn queue(&self, append: Append, reply: Reply) -> Result<(), Shed> {
+        let begun = Instant::now();
+        self.pace(append.channel, begun)?;
+        let overloaded = Shed {
+            code: Code::Overloaded,
+            retry_after: Duration::from_secs(1),
+        };
+        let size = size(&append);
+        if self.waiting_bytes.fetch_add(size, Ordering::Relaxed) + size > WAITING_BYTES_MAX {
+            self.waiting_bytes.fetch_sub(size, Ordering::Relaxed);
+            return Err(overloaded);
+        }
+        let job = Job {
+            append: Some(append),
+            reply,
+            begun,
+        };
+        self.jobs.try_send(job).map_err(|_| {
+            self.waiting_bytes.fetch_sub(size, Ordering::Relaxed);
+            overloaded
+        })?;
+        self.metrics.queue_entries.inc();
+        Ok(())
+    }
+
+    fn pace(&self, channel: ChannelId, now: Instant) -> Result<(), Shed> {
+        /// Channels whose pace is known before the rested ones are forgotten.
+        const FORGET_ABOVE: usize = 4_096;
+        let mut channels = self.channels.lock().unwrap_or_else(PoisonError::into_inner);
+        if channels.len() > FORGET_ABOVE {
+            channels.retain(|_, pace| !pace.is_rested(now));
+        }
+        let rate = self.entries_per_second;
+        let pace = channels
+            .entry(channel)
+            .or_insert_with(|| Pace::new(rate, now));
+        pace.take(now).map_err(|retry_after| {
+            self.metrics
+                .rate_limited
+                .get_or_create(&Reason {
+                    reason: "channel_entries",
+                })
+                .inc();
+            Shed {
+                code: Code::SlowDown,
+                retry_after,
+            }
+        })
+    }
+}
+
+fn size(append: &Append) -> usize {
+    match &append.act {
+        Act::Message { body, .. } => body.as_str().len(),
+        Act::Join | Act::Leave { .. } => 0,
+    }
+}
+
+/// The task that writes batches.
+struct Batches {
+    waiting: mpsc::Receiver<Job>,
+    waiting_bytes: Arc<AtomicUsize>,
+    log: Log,
+    broadcast: Broadcast,
+    metrics: Metrics,
+}
+
+impl Batches {
+    async fn run(mut self) {
+        while let Some(first) = self.waiting.recv().await {
+            let (appends, replies) = self.collect(first);
+            if appends.is_empty() {
+                continue;
+            }
+            let begun = Instant::now();
+            let (channels, entries) = (channels(&appends), appends.len());
+            let answers = self.log.append(appends).await;
+            #[expect(
+                clippy::cast_precision_loss,
+                reason = "a batch has at most 1,000 entries"
+            )]
+            self.metrics.batch_rows.observe(entries as f64);
+            self.metrics
+                .flush_duration
+                .observe(begun.elapsed().as_secs_f64());
+            let answers: Vec<Result<Answer, Code>> = match answers {
+                Ok(answers) => answers.into_iter().map(Ok).collect(),
+                Err(error) => {
+                    tracing::warn!(%error, entries, "a batch was not taken");
+                    vec![Err(Code::Unavailable); entries]
+                }
+            };
+            self.answer(replies, channels, answers).await;
+        }
+    }
+
+    /// Everything that waits, up to the limits of a batch.
+    fn collect(&mut self, first: Job) -> (Vec<Append>, Vec<(Reply, Instant)>) {
+        let mut appends = Vec::new();
+        let mut replies = Vec::new();
+        let mut bytes = 0;
+        let mut next = Some(first);
+        while let Some(job) = next {
+            match (job.append, job.reply) {
+                (Some(append), reply) => {
+                    bytes += size(&append);
+                    appends.push(append);
+                    replies.push((reply, job.begun));
+                }
+                // Whoever waits for the queue to be empty is told when this batch is written.
+                (None, Reply::Caller(reply)) if appends.is_empty() => {
+                    let _ = reply.send(Err(Code::Unavailable));
+                }
+                (None, reply) => {
+                    replies.push((reply, job.begun));
+                    break;
+                }
+            }
+            let full =
+                appends.len() >= limit::APPEND_BATCH_MAX || bytes >= limit::APPEND_BATCH_BYTES_MAX;
+            next = if full {
+                None
+            } else {
+                self.waiting.try_recv().ok()
+            };
+        }
+        self.waiting_bytes.fetch_sub(bytes, Ordering::Relaxed);
+        self.metrics
+            .queue_entries
+            .dec_by(i64::try_from(appends.len()).unwrap_or(0));
+        (appends, replies)
+    }
+
+    async fn answer(
+        &self,
+        replies: Vec<(Reply, Instant)>,
+        channels: Vec<ChannelId>,
+        answers: Vec<Result<Answer, Code>>,
+    ) {
+        let mut acks = Vec::with_capacity(replies.len());
+        let mut callers = Vec::new();
+        let channels = channels
+            .into_iter()
+            .map(Some)
+            .chain(std::iter::repeat(None));
+        let answers = answers
+            .into_iter()
+            .chain(std::iter::repeat(Err(Code::Unavailable)));
+        for ((reply, begun), (channel, answer)) in replies.into_iter().zip(channels.zip(answers)) {
+            self.count(&answer, begun);
+            match (reply, channel) {
+                (Reply::Socket(outbound, id), Some(channel)) => {
+                    acks.push((outbound, ack(id, channel, answer)));
+                }
+                (Reply::Caller(reply), _) => callers.push((reply, answer)),
+                (Reply::Socket(..), None) => {}
+            }
+        }
+        self.broadcast.acknowledge(acks).await;
+        for (reply, answer) in callers {
+            // A caller that has gone away needs no answer.
+            let _ = reply.send(answer);
+        }
+    }
+
+    fn count(&self, answer: &Result<Answer, Code>, begun: Instant) {
+        self.metrics
+            .ack_duration
+            .observe(begun.elapsed().as_secs_f64());
+        match answer {
+            Ok(Ok(receipt)) if receipt.fresh => {
+                self.metrics.accepted.inc();
+            }
+            Ok(Ok(_)) => {}
+            Ok(Err(Refused::NotAMember)) => self.refused(Code::NotAMember),
+            Err(code) => self.refused(*code),
+        }
+    }
+
+    fn refused(&self, code: Code) {
+        self.metrics
+            .rejected
+            .get_or_create(&Reason {
+                reason: code.as_str(),
+            })
+            .inc();
+    }
+}
+
+fn channels(appends: &[Append]) -> Vec<ChannelId> {
+    appends.iter().map(|append| append.channel).collect()
+}
+
+fn ack(id: MessageId, channel: ChannelId, answer: Result<Answer, Code>) -> Bytes {
+    let frame = match answer {
+        Ok(Ok(Receipt {
+            seq,
+            epoch,
+            sent_at,
+            level,
+            ..
+        })) => ServerFrame::Ack(Ack {
+            id,
+            channel,
+            seq,
+            epoch,
+            level,
+            sent_at,
+        }),
+        Ok(Err(Refused::NotAMember)) => refusal(Code::NotAMember, id.as_str(), channel, None),
+        Err(code) => refusal(code, id.as_str(), channel, Some(Duration::from_secs(1))),
+    };
+    text_frame(&frame.to_json())
+}
+
+/// The `error` frame about a message.
+#[must_use]
+pub fn refusal(
+    code: Code,
+    id: &str,
+    channel: ChannelId,
+    retry_after: Option<Duration>,
+) -> ServerFrame {
+    ServerFrame::Error(ErrorFrame {
+        id: Some(id.to_owned()),
+        channel: Some(channel.to_string()),
+        retry_after_ms: retry_after.map(|after| u64::try_from(after.as_millis()).unwrap_or(0)),
+        ..ErrorFrame::of(code)
+    })
+}

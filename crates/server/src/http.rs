@@ -6,6 +6,7 @@ mod listen;
 mod peer;
 
 pub use body::Body;
+pub(crate) use body::optional;
 pub use extract::{Authenticated, ChannelPath, PageQuery, bearer_token};
 pub use listen::{Upgraded, serve};
 pub use peer::{Peer, Socket};

@@ -10,6 +10,8 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
+use crate::login::metric::LoginMetrics;
+
 /// Latencies, in seconds: from a quick commit to a stall that somebody will have noticed.
 const LATENCY: [f64; 13] = [
     0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
@@ -89,6 +91,8 @@ pub struct Metrics {
     pub queue_entries: Gauge,
     /// Answers by route.
     pub requests: Family<Request, Counter>,
+    /// Logins and what they cost.
+    pub login: LoginMetrics,
 }
 
 impl Metrics {
@@ -198,6 +202,7 @@ impl Metrics {
             "HTTP requests by route, method and status",
             Family::<Request, Counter>::default()
         );
+        let login = LoginMetrics::register(&mut registry);
         let build = prometheus_client::metrics::info::Info::new(vec![(
             "version",
             env!("CARGO_PKG_VERSION"),
@@ -222,6 +227,7 @@ impl Metrics {
             flush_duration,
             queue_entries,
             requests,
+            login,
         }
     }
 

@@ -8,7 +8,7 @@ use utoipa_axum::router::OpenApiRouter;
 
 use crate::app::App;
 use crate::http::with_fallbacks;
-use crate::{admin, connect};
+use crate::{admin, connect, login};
 
 /// What the document says about the whole.
 #[derive(OpenApi)]
@@ -22,6 +22,7 @@ struct Document;
 /// The router of the public address.
 pub(crate) fn router(app: &App) -> Router {
     let (steps, document) = OpenApiRouter::with_openapi(Document::openapi())
+        .merge(login::routes())
         .merge(connect::routes())
         .split_for_parts();
     let document = document.to_pretty_json().unwrap_or_default();

@@ -107,11 +107,11 @@ impl Keys {
         }
     }
 
-    /// Forgets keys that were retired before `since`.
+    /// Forgets keys that were retired before `since`. Returns whether there were any.
     ///
     /// # Errors
     /// When storage fails.
-    pub async fn forget_retired(&self, since: Timestamp) -> Result<()> {
+    pub async fn forget_retired(&self, since: Timestamp) -> Result<bool> {
         match self {
             Self::Sqlite(keys) => keys.forget_retired(since).await,
         }

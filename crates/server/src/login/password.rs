@@ -13,6 +13,8 @@ use sha2::{Digest as _, Sha256};
 use tokio::sync::Semaphore;
 use zeroize::Zeroizing;
 
+use super::metric::LoginMetrics;
+
 /// The 3,000 commonest passwords that are long enough: the first 8 bytes of each one's SHA-256, in
 /// ascending order (the words themselves are no pleasant reading; NOTICE tells their source).
 static COMMON: &[u8] = include_bytes!("common_passwords.bin");
@@ -87,22 +89,28 @@ pub struct Hasher {
     nobody: Arc<str>,
 }
 
-/// The work that was done.
-#[derive(Debug, Default)]
+/// The work, counted.
+#[derive(Debug)]
 struct Counted {
     hashes: AtomicU64,
-    nanoseconds: AtomicU64,
+    metrics: LoginMetrics,
 }
 
 impl Hasher {
     /// A hasher that makes hashes of this cost, on all cores.
     #[must_use]
     pub fn new(cost: Cost) -> Self {
-        let cores = available_parallelism().map_or(1, std::num::NonZero::get);
-        Self::with(cost, cores, limit::HASHES_WAITING_MAX)
+        Self::observed(cost, LoginMetrics::default())
     }
 
-    fn with(cost: Cost, cores: usize, waiting_max: usize) -> Self {
+    /// The same, observed.
+    #[must_use]
+    pub fn observed(cost: Cost, metrics: LoginMetrics) -> Self {
+        let cores = available_parallelism().map_or(1, std::num::NonZero::get);
+        Self::with(cost, metrics, cores, limit::HASHES_WAITING_MAX)
+    }
+
+    fn with(cost: Cost, metrics: LoginMetrics, cores: usize, waiting_max: usize) -> Self {
         // Nothing hashes to zeroes, as far as anybody knows.
         let nobody = format!(
             "$argon2id$v=19$m={},t={},p=1${}${}",
@@ -116,7 +124,10 @@ impl Hasher {
             cores: Arc::new(Semaphore::new(cores)),
             waiting: AtomicUsize::new(0),
             waiting_max,
-            counted: Arc::default(),
+            counted: Arc::new(Counted {
+                hashes: AtomicU64::new(0),
+                metrics,
+            }),
             nobody: nobody.into(),
         }
     }
@@ -159,20 +170,6 @@ impl Hasher {
         self.counted.hashes.load(Ordering::Relaxed)
     }
 
-    /// Seconds that they took altogether.
-    #[must_use]
-    pub fn seconds(&self) -> f64 {
-        #[expect(clippy::cast_precision_loss, reason = "a sum for statistics")]
-        let nanoseconds = self.counted.nanoseconds.load(Ordering::Relaxed) as f64;
-        nanoseconds / 1e9
-    }
-
-    /// Passwords that wait for a core now.
-    #[must_use]
-    pub fn waiting(&self) -> usize {
-        self.waiting.load(Ordering::Relaxed)
-    }
-
     async fn on_a_core<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> T + Send + 'static,
@@ -180,7 +177,7 @@ impl Hasher {
         let permit = match Arc::clone(&self.cores).try_acquire_owned() {
             Ok(permit) => permit,
             Err(_) => {
-                let _place = Place::take(&self.waiting, self.waiting_max)?;
+                let _place = Place::take(self)?;
                 let acquired = Arc::clone(&self.cores).acquire_owned().await;
                 acquired.map_err(|_| Overloaded)?
             }
@@ -196,12 +193,14 @@ impl Hasher {
 }
 
 /// A place in the queue, given back also by those who give up.
-struct Place<'a>(&'a AtomicUsize);
+struct Place<'a>(&'a Hasher);
 
 impl<'a> Place<'a> {
-    fn take(waiting: &'a AtomicUsize, max: usize) -> Result<Self, Overloaded> {
-        let place = Self(waiting);
-        if waiting.fetch_add(1, Ordering::Relaxed) >= max {
+    fn take(hasher: &'a Hasher) -> Result<Self, Overloaded> {
+        let before = hasher.waiting.fetch_add(1, Ordering::Relaxed);
+        hasher.counted.metrics.waits();
+        let place = Self(hasher);
+        if before >= hasher.waiting_max {
             return Err(Overloaded);
         }
         Ok(place)
@@ -210,7 +209,8 @@ impl<'a> Place<'a> {
 
 impl Drop for Place<'_> {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+        self.0.waiting.fetch_sub(1, Ordering::Relaxed);
+        self.0.counted.metrics.waits_no_more();
     }
 }
 
@@ -236,8 +236,7 @@ impl Counted {
     fn timed<T>(&self, work: impl FnOnce() -> T) -> T {
         let started = std::time::Instant::now();
         let done = work();
-        let took = u64::try_from(started.elapsed().as_nanos()).unwrap_or(u64::MAX);
-        self.nanoseconds.fetch_add(took, Ordering::Relaxed);
+        self.metrics.hashed(started.elapsed());
         self.hashes.fetch_add(1, Ordering::Relaxed);
         done
     }
@@ -268,6 +267,10 @@ mod tests {
         memory_kib: 16,
         passes: 1,
     };
+
+    fn with(cost: Cost, waiting_max: usize) -> Hasher {
+        Hasher::with(cost, LoginMetrics::default(), 1, waiting_max)
+    }
 
     #[test]
     fn weak_passwords_are_refused() {
@@ -306,7 +309,7 @@ mod tests {
 
     #[tokio::test]
     async fn only_the_very_password_matches() {
-        let hasher = Hasher::with(CHEAP, 1, 8);
+        let hasher = with(CHEAP, 8);
         let hash = hasher.hash("Correct horse ").await.unwrap();
         let matches = async |password| {
             let verified = hasher.verify(password, Some(&hash)).await.unwrap();
@@ -321,7 +324,7 @@ mod tests {
 
     #[tokio::test]
     async fn an_unknown_user_costs_what_a_wrong_password_costs() {
-        let hasher = Hasher::with(CHEAP, 1, 8);
+        let hasher = with(CHEAP, 8);
         let hash = hasher.hash("correct horse").await.unwrap();
         for stored in [Some(hash.as_str()), None] {
             let before = hasher.hashes();
@@ -336,16 +339,12 @@ mod tests {
 
     #[tokio::test]
     async fn a_cheaper_hash_is_replaced_when_its_password_is_known() {
-        let hash = Hasher::with(CHEAP, 1, 8)
-            .hash("correct horse")
-            .await
-            .unwrap();
-        let dearer = Hasher::with(
+        let hash = with(CHEAP, 8).hash("correct horse").await.unwrap();
+        let dearer = with(
             Cost {
                 memory_kib: 32,
                 passes: 1,
             },
-            1,
             8,
         );
         let wrong = dearer.verify("wrong horse", Some(&hash)).await.unwrap();
@@ -365,13 +364,13 @@ mod tests {
 
     #[tokio::test]
     async fn a_full_queue_refuses_and_a_waiter_who_gives_up_leaves_it() {
-        let hasher = Hasher::with(CHEAP, 1, 1);
+        let hasher = with(CHEAP, 1);
         let held = Arc::clone(&hasher.cores).acquire_owned().await.unwrap();
         let mut first = Box::pin(hasher.hash("a"));
         assert!(futures_poll(&mut first).is_none());
         assert_eq!(hasher.hash("b").await, Err(Overloaded));
         drop(first);
-        assert_eq!(hasher.waiting(), 0);
+        assert_eq!(hasher.waiting.load(Ordering::Relaxed), 0);
         let mut third = Box::pin(hasher.hash("c"));
         assert!(futures_poll(&mut third).is_none());
         drop(held);

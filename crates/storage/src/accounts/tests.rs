@@ -342,7 +342,8 @@ async fn keys_are_published_used_and_retired() {
             state("d", State::Next)
         ]
     );
-    keys.forget_retired(seconds(20)).await.unwrap();
+    assert!(keys.forget_retired(seconds(20)).await.unwrap());
+    assert!(!keys.forget_retired(seconds(20)).await.unwrap());
     assert_eq!(states().await.len(), 3);
     keys.replace(&key("e"), &key("f"), seconds(30))
         .await

@@ -98,13 +98,13 @@ impl Keys {
         Ok(())
     }
 
-    pub(super) async fn forget_retired(&self, since: Timestamp) -> Result<()> {
+    pub(super) async fn forget_retired(&self, since: Timestamp) -> Result<bool> {
         let mut writer = self.database.writer().await;
-        sqlx::query("DELETE FROM signing_keys WHERE state = 3 AND since < ?")
+        let forgotten = sqlx::query("DELETE FROM signing_keys WHERE state = 3 AND since < ?")
             .bind(since.as_ms())
             .execute(&mut *writer)
             .await?;
-        Ok(())
+        Ok(forgotten.rows_affected() > 0)
     }
 }
 

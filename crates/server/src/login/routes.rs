@@ -1,5 +1,7 @@
 //! The calls of this step.
 
+use std::time::Duration;
+
 use axum::Json;
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
@@ -9,7 +11,6 @@ use banter_protocol::id::UserId;
 use banter_protocol::text::Username;
 use banter_protocol::time::Timestamp;
 use serde::{Deserialize, Serialize};
-use std::time::Duration;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -118,7 +119,7 @@ struct Me {
     request_body = Credentials,
     responses(
         (status = 201, body = Tokens, headers(
-            ("Set-Cookie" = Option<String>, description = "The refresh token, with `cookie`."))),
+            ("Set-Cookie" = String, description = "The refresh token, with `cookie`."))),
         (status = 403, body = ProblemBody, content_type = "application/problem+json",
          description = "`registration_closed`."),
         (status = 409, body = ProblemBody, content_type = "application/problem+json",
@@ -152,7 +153,7 @@ async fn register(
     request_body = Credentials,
     responses(
         (status = 200, body = Tokens, headers(
-            ("Set-Cookie" = Option<String>, description = "The refresh token, with `cookie`."))),
+            ("Set-Cookie" = String, description = "The refresh token, with `cookie`."))),
         (status = 401, body = ProblemBody, content_type = "application/problem+json",
          description = "`login_failed`: unknown user, wrong password or disabled account."),
         (status = 429, body = ProblemBody, content_type = "application/problem+json",
@@ -176,17 +177,19 @@ async fn log_in(
     Ok(tokens(&app, issued, keeping).into_response())
 }
 
-/// Takes a refresh token for new tokens. The one before the newest gets the same answer again for
-/// 10 seconds; an older one ends the session.
+/// Takes a refresh token for new tokens.
+///
+/// The one before the newest gets the same answer again for 10 seconds; an older one ends the
+/// session.
 #[utoipa::path(
     post,
     path = "/v1/auth/refresh",
     operation_id = "refresh",
     tag = "auth",
-    request_body = Option<RefreshForm>,
+    request_body(content = RefreshForm, description = "May be left out with a cookie."),
     responses(
         (status = 200, body = Tokens, headers(
-            ("Set-Cookie" = Option<String>, description = "The refresh token, with a cookie."))),
+            ("Set-Cookie" = String, description = "The refresh token, with a cookie."))),
         (status = 401, body = ProblemBody, content_type = "application/problem+json",
          description = "`refresh_invalid`."),
         (status = 403, body = ProblemBody, content_type = "application/problem+json",
@@ -207,7 +210,7 @@ async fn refresh(State(app): State<App>, request: Request) -> Result<Response, P
     path = "/v1/auth/logout",
     operation_id = "log_out",
     tag = "auth",
-    request_body = Option<RefreshForm>,
+    request_body(content = RefreshForm, description = "May be left out with a cookie."),
     responses(
         (status = 204, description = "The session has ended."),
         (status = 401, body = ProblemBody, content_type = "application/problem+json",
@@ -348,3 +351,6 @@ impl From<Refusal> for Problem {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

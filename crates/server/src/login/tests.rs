@@ -283,7 +283,7 @@ async fn keys_are_rotated_beside_the_server() {
     let kid = || server.login.keys.load().active().kid.clone();
     let first = kid();
     let rotate = async |compromised| {
-        let rotated = rotate_keys(&server.settings, &server.database, compromised, NOW).await;
+        let rotated = rotate_keys(&server.settings, &server.database, compromised).await;
         rotated.unwrap();
         server.login.follow().await.unwrap();
     };
@@ -338,9 +338,9 @@ async fn another_secret_is_told_and_mixes_nothing() {
         started.err(),
         Some(StartError::Keys(Unusable::OtherSecret))
     ));
-    let rotated = rotate_keys(&server.settings, &server.database, false, NOW).await;
+    let rotated = rotate_keys(&server.settings, &server.database, false).await;
     assert!(rotated.is_err());
-    let replaced = rotate_keys(&server.settings, &server.database, true, NOW).await;
+    let replaced = rotate_keys(&server.settings, &server.database, true).await;
     assert!(replaced.is_ok());
     assert!(
         Server::open(&server.settings, &server.database)

@@ -17,6 +17,7 @@ use super::keys::{self, KeySet};
 use super::secret::ServerSecret;
 use super::{Login, Revoked, StartError, Stores, server_secret};
 use crate::broadcast::{Audience, Broadcast};
+use crate::clock;
 use crate::settings::Settings;
 
 /// Revocations read at once.
@@ -46,7 +47,7 @@ pub(super) async fn run(login: Weak<Login>) {
         failing = followed.is_err();
         if Instant::now() >= house_due && !failing {
             house_due = Instant::now() + HOUSEKEEPING;
-            if let Err(error) = login.keep_house(crate::clock::now()).await {
+            if let Err(error) = login.keep_house(clock::now()).await {
                 tracing::warn!(%error, "housekeeping of accounts failed");
             }
         }
@@ -145,8 +146,8 @@ pub async fn rotate_keys(
     settings: &Settings,
     database: &Sqlite,
     compromised: bool,
-    now: Timestamp,
 ) -> Result<(), StartError> {
+    let now = clock::now();
     let secret = server_secret(settings)?;
     let keys = Stores::sqlite(database).keys;
     if compromised {

@@ -5,9 +5,13 @@ pub mod login;
 
 pub mod connect;
 
+pub mod channels;
+
 pub mod send;
 
 pub mod broadcast;
+
+pub mod history;
 
 pub mod app;
 

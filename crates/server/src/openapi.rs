@@ -3,27 +3,46 @@
 use axum::Router;
 use axum::response::IntoResponse as _;
 use axum::routing::get;
-use utoipa::OpenApi;
+use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa::{Modify, OpenApi};
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::app::App;
 use crate::http::with_fallbacks;
-use crate::{admin, connect, login};
+use crate::{admin, channels, connect, history, login};
 
 /// What the document says about the whole.
 #[derive(OpenApi)]
-#[openapi(info(
-    title = "Banter",
-    description = "Real-time chat. Everything that happens in a channel is an entry with the next \
-                   number; the socket of /v1/connect is described by /asyncapi.json."
-))]
+#[openapi(
+    info(
+        title = "Banter",
+        description = "Real-time chat. Everything that happens in a channel is an entry with the \
+                       next number; the socket of /v1/connect is described by /asyncapi.json."
+    ),
+    modifiers(&AccessToken)
+)]
 struct Document;
+
+/// Adds how requests say who they are from.
+struct AccessToken;
+
+impl Modify for AccessToken {
+    fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
+        let bearer = HttpBuilder::new()
+            .scheme(HttpAuthScheme::Bearer)
+            .bearer_format("JWT");
+        let components = document.components.get_or_insert_default();
+        components.add_security_scheme("token", SecurityScheme::Http(bearer.build()));
+    }
+}
 
 /// The router of the public address.
 pub(crate) fn router(app: &App) -> Router {
     let (steps, document) = OpenApiRouter::with_openapi(Document::openapi())
         .merge(login::routes())
         .merge(connect::routes())
+        .merge(channels::routes())
+        .merge(history::routes())
         .split_for_parts();
     let document = document.to_pretty_json().unwrap_or_default();
     let document: &'static str = document.leak();

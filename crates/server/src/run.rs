@@ -20,6 +20,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::app::{App, Parts};
 use crate::broadcast::{Audience, Broadcast};
+use crate::channels::Seats;
 use crate::connect::Admissions;
 use crate::login::Login;
 use crate::metric::Metrics;
@@ -121,6 +122,7 @@ async fn assemble(settings: Settings, address: SocketAddr) -> Result<App, StartE
         public_origin,
         accounts: Accounts::sqlite(database.clone()),
         channels: Channels::sqlite(&database),
+        seats: Seats::default(),
         entries: Entries::sqlite(&database),
         log,
         login,

@@ -41,7 +41,8 @@ pub const PAGE_MAX: u32 = 200;
 /// Most channels a user may be a member of: bounds `welcome` and the work of a `hello`.
 pub const CHANNELS_PER_USER: usize = 500;
 
-/// Entries a channel takes in a second, on average and at once (`limits.channel_entries_per_second`).
+/// Entries a channel takes in a second, on average and at once
+/// (`limits.channel_entries_per_second`).
 pub const CHANNEL_ENTRIES_PER_SECOND: u32 = 1_000;
 /// The burst is twice the rate everywhere: a second's worth saved up.
 pub const BURST_FACTOR: u32 = 2;

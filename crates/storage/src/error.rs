@@ -12,7 +12,8 @@ pub enum Error {
     Corrupt(String),
     /// The database was written by a newer version of Banter.
     #[error(
-        "the database was written by a newer version of Banter (schema {found}, this one knows {known}); run that version, or restore a backup"
+        "the database was written by a newer version of Banter \
+         (schema {found}, this one knows {known}); run that version, or restore a backup"
     )]
     NewerSchema {
         /// The newest migration in the database.
@@ -36,8 +37,8 @@ impl From<sqlx::Error> for Error {
 /// Result of an operation on stored data.
 pub type Result<T> = std::result::Result<T, Error>;
 
-/// Whether `error` is the violation of a unique constraint whose text names `column`. `SQLite` names
-/// the columns (`accounts.username`), not the constraint.
+/// Whether `error` is the violation of a unique constraint whose text names `column`. `SQLite`
+/// names the columns (`accounts.username`), not the constraint.
 pub(crate) fn is_conflict(error: &sqlx::Error, column: &str) -> bool {
     error
         .as_database_error()

@@ -1,0 +1,117 @@
+//! Documents that would otherwise grow apart from the code.
+
+use std::collections::BTreeSet;
+use std::fs;
+
+use banter_protocol::close::Close;
+use banter_protocol::error::Code;
+
+use crate::assert_tidy;
+use crate::tree::root;
+
+fn document(path: &str) -> String {
+    fs::read_to_string(root().join(path)).unwrap_or_else(|_| panic!("{path} is missing"))
+}
+
+/// The rows of all tables, as cells without decoration.
+fn rows(text: &str) -> Vec<Vec<String>> {
+    let lines = text.lines().filter(|line| line.starts_with('|'));
+    let cell = |cell: &str| cell.trim().trim_matches('`').to_owned();
+    lines
+        .map(|line| line.trim_matches('|').split('|').map(cell).collect())
+        .collect()
+}
+
+#[test]
+fn the_protocol_document_lists_the_close_codes() {
+    let mut documented = BTreeSet::new();
+    for row in rows(&document("docs/protocol.md")) {
+        if let (Ok(code), Some(name)) = (row[0].parse::<u16>(), row.get(1)) {
+            documented.insert((code, name.clone()));
+        }
+    }
+    let known = Close::ALL
+        .iter()
+        .map(|close| (close.code(), close.reason().to_owned()));
+    assert_eq!(documented, known.collect());
+}
+
+#[test]
+fn the_protocol_document_lists_the_error_codes() {
+    let mut documented = BTreeSet::new();
+    for row in rows(&document("docs/protocol.md")) {
+        let status = row.get(1).and_then(|status| status.parse::<u16>().ok());
+        if let Some(status) = status {
+            documented.insert((row[0].clone(), status));
+        }
+    }
+    let known = Code::ALL
+        .iter()
+        .map(|code| (code.as_str().to_owned(), code.status()));
+    assert_eq!(documented, known.collect());
+}
+
+#[test]
+fn the_changelog_is_for_those_who_run_it() {
+    let mut found = Vec::new();
+    let text = document("CHANGELOG.md");
+    let kinds = [
+        "Added",
+        "Changed",
+        "Deprecated",
+        "Removed",
+        "Fixed",
+        "Security",
+    ];
+    let mut releases = Vec::new();
+    for (number, line) in text.lines().enumerate() {
+        let at = number + 1;
+        if let Some(kind) = line.strip_prefix("### ") {
+            if !kinds.contains(&kind) || releases.is_empty() {
+                found.push(format!("CHANGELOG.md:{at}: {kind} is none of {kinds:?}"));
+            }
+        } else if let Some(release) = line.strip_prefix("## ") {
+            releases.push(release.to_owned());
+        }
+    }
+    if !text.starts_with("# Changelog\n") {
+        found.push("CHANGELOG.md: the first line must be # Changelog".to_owned());
+    }
+    for (index, release) in releases.iter().enumerate() {
+        let dated = release.split_once(" — ").is_some_and(|(version, date)| {
+            let numbers = |text: &str, separator| {
+                text.split(separator)
+                    .filter(|n| n.parse::<u32>().is_ok())
+                    .count()
+                    == 3
+            };
+            numbers(version, '.') && numbers(date, '-')
+        });
+        if !dated && (index, release.as_str()) != (0, "Unreleased") {
+            found.push(format!(
+                "CHANGELOG.md: {release} is neither Unreleased nor dated"
+            ));
+        }
+    }
+    if releases.is_empty() {
+        found.push("CHANGELOG.md: it tells of no release".to_owned());
+    }
+    assert_tidy(&found);
+}
+
+#[test]
+fn the_set_up_in_the_readme_works() {
+    let makefile = document("Makefile");
+    let readme = document("README.md");
+    for command in ["make run", "make test"] {
+        assert!(
+            readme.contains(command),
+            "README.md does not tell of {command}"
+        );
+        let target = command.trim_start_matches("make ");
+        assert!(
+            makefile.contains(&format!("\n{target}:")),
+            "no target {target}"
+        );
+    }
+}

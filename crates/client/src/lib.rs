@@ -1,1 +1,48 @@
+//! The other end of the wire: log in, call, connect, and stay connected.
+//!
+//! ```no_run
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! use banter_client::{Client, connection::Event};
+//!
+//! let client = Client::login("http://127.0.0.1:8080", "ann", "correct horse").await?;
+//! let channel = client.find_channel("ops").await?.ok_or("no such channel")?;
+//! let (handle, mut events) = client.connect(Default::default());
+//! let id = handle.send(channel.id, "hello").await?;
+//! while let Some(event) = events.next().await {
+//!     if matches!(&event, Event::Ack(ack) if ack.id == id) {
+//!         break;
+//!     }
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! The rules (`frame`, `backoff`, `pace`, `outbox`, `follow`) neither await nor ask the time;
+//! `socket` and `connection` move their bytes.
 
+pub mod error;
+
+pub mod frame;
+
+pub mod backoff;
+
+pub mod pace;
+
+pub mod outbox;
+
+pub mod follow;
+
+//X mod http;
+
+//X pub mod session;
+
+//X pub mod store;
+
+//X pub mod calls;
+
+//X mod socket;
+
+//X pub mod connection;
+
+//X pub use calls::Client;
+pub use error::Error;

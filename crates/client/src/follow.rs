@@ -162,9 +162,8 @@ impl Follows {
     /// The last delivered entry of every channel, for `resume`.
     #[must_use]
     pub fn positions(&self) -> BTreeMap<ChannelId, Position> {
-        let position = |(channel, follow): (&ChannelId, &Follow)| {
-            (*channel, follow.sequence.position())
-        };
+        let position =
+            |(channel, follow): (&ChannelId, &Follow)| (*channel, follow.sequence.position());
         self.channels.iter().map(position).collect()
     }
 

@@ -279,8 +279,7 @@ impl Entry {
     pub fn parse(text: &str) -> Result<Self, Unreadable> {
         use serde::de::Error;
         let tag: Tag<'_> = serde_json::from_str(text)?;
-        Self::read(&tag.kind, text)?
-            .ok_or_else(|| serde_json::Error::custom("not an entry").into())
+        Self::read(&tag.kind, text)?.ok_or_else(|| serde_json::Error::custom("not an entry").into())
     }
 
     /// `None` where an unknown kind lacks what makes an entry.

@@ -32,17 +32,17 @@ pub mod outbox;
 
 pub mod follow;
 
-//X mod http;
+mod http;
 
-//X pub mod session;
+pub mod session;
 
-//X pub mod store;
+pub mod store;
 
-//X pub mod calls;
+pub mod calls;
 
-//X mod socket;
+mod socket;
 
-//X pub mod connection;
+pub mod connection;
 
-//X pub use calls::Client;
+pub use calls::Client;
 pub use error::Error;

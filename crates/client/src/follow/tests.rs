@@ -90,7 +90,11 @@ fn a_gap_waits_for_its_page() {
     let want = f.want().unwrap();
     assert_eq!(told(|o| f.on_page(want, None, o)), NONE);
     assert_eq!(f.want().map(|w| (w.after, w.fruitless)), Some((6, 1)));
-    let want = Want { fruitless: 1, after: 6, ..want };
+    let want = Want {
+        fruitless: 1,
+        after: 6,
+        ..want
+    };
     assert_eq!(told(|o| f.on_page(want, page(7, 8), o)), [7, 8, 9]);
     assert_eq!(f.want(), None);
     assert_eq!(f.positions()[&CHANNEL], at(9));

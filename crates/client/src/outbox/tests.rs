@@ -89,12 +89,24 @@ fn a_refused_channel_is_held_and_tried_with_one() {
         outbox.on_deferred(&format!("m{number}"), Some(channel(1)), NOW, asked, 0.0);
     }
     outbox.push(id(10), channel(2), Body::parse("hi").unwrap());
-    assert_eq!(next(&mut outbox, NOW).as_deref(), Some("m10"), "another channel");
+    assert_eq!(
+        next(&mut outbox, NOW).as_deref(),
+        Some("m10"),
+        "another channel"
+    );
     let then = NOW + Duration::from_secs(3);
     assert_eq!(outbox.due(NOW), Due::At(then));
-    assert_eq!(next(&mut outbox, then), None, "m0 and m3 have no answer yet");
+    assert_eq!(
+        next(&mut outbox, then),
+        None,
+        "m0 and m3 have no answer yet"
+    );
     outbox.on_ack(&ack(0, 1, Level::Stored));
-    assert_eq!(all(&mut outbox, then), ["m1", "m2"], "an ack opens the channel");
+    assert_eq!(
+        all(&mut outbox, then),
+        ["m1", "m2"],
+        "an ack opens the channel"
+    );
     outbox.on_deferred("m1", None, then, asked, 0.0);
     outbox.on_refused("m2", None).unwrap();
     outbox.on_refused("m3", None).unwrap();

@@ -263,14 +263,12 @@ impl Client {
         self.get("/v1/me").await
     }
 
-    /// The public channel, or private one of the user, with exactly this name.
+    /// The channels with exactly this name: the public one and private ones of the user.
     ///
     /// # Errors
     /// As every call: nobody answers, or the server refuses.
-    pub async fn find_channel(&self, name: &str) -> Result<Option<Channel>, Error> {
-        let path = format!("/v1/channels?name={}", escape(name));
-        let list: List<Channel> = self.get(&path).await?;
-        Ok(list.items.into_iter().next())
+    pub async fn find_channels(&self, name: &str) -> Result<Vec<Channel>, Error> {
+        self.all(&format!("/v1/channels?name={}", escape(name))).await
     }
 
     /// A channel by its identifier.

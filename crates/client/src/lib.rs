@@ -5,7 +5,7 @@
 //! use banter_client::{Client, connection::Event};
 //!
 //! let client = Client::login("http://127.0.0.1:8080", "ann", "correct horse").await?;
-//! let channel = client.find_channel("ops").await?.ok_or("no such channel")?;
+//! let channel = client.find_channels("ops").await?.pop().ok_or("no such channel")?;
 //! let (handle, mut events) = client.connect(Default::default());
 //! let id = handle.send(channel.id, "hello").await?;
 //! while let Some(event) = events.next().await {

@@ -1,0 +1,144 @@
+//! Whose session the commands of a client use, and how they get it.
+
+use std::io::IsTerminal as _;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, anyhow, bail};
+use banter_client::backoff::Backoff;
+use banter_client::store::Store;
+use banter_client::{Client, Error};
+use banter_protocol::error::Code;
+use banter_protocol::text::Username;
+use clap::Args;
+
+use crate::display::visible;
+use crate::usage::Wrong;
+
+/// How long a command that has begun bears with a server that is away.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Which account on which server.
+#[derive(Debug, Args)]
+pub(crate) struct Account {
+    /// Address of the server
+    #[arg(
+        long,
+        env = "BANTER_SERVER",
+        value_name = "URL",
+        default_value = "http://127.0.0.1:8080"
+    )]
+    server: String,
+    /// Account to use; its password is asked for once, then the session is kept
+    #[arg(long, env = "BANTER_USER", value_name = "NAME")]
+    user: Option<String>,
+}
+
+impl Account {
+    /// The kept session, or a new one: with `BANTER_PASSWORD`, else by asking in the terminal.
+    pub(crate) async fn sign_in(&self) -> Result<Client> {
+        let user = self.username()?;
+        let store = Store::directory().map(|state| Store::of(&state, &self.server, user.as_str()));
+        if let Some(store) = &store
+            && let Some(client) = self.kept(store).await?
+        {
+            return Ok(client);
+        }
+        let client = self.log_in(&user).await?;
+        let kept = match store {
+            Some(store) => client.keep(store).await,
+            None => return Ok(client),
+        };
+        if let Err(e) = kept {
+            eprintln!("banter: the session is not kept: {e}");
+        }
+        Ok(client)
+    }
+
+    /// Folded; the one of the only kept session where none is given.
+    fn username(&self) -> Result<Username> {
+        let name = match &self.user {
+            Some(name) => name.clone(),
+            None => self.only_user()?,
+        };
+        Username::parse(&name).map_err(|code| Wrong(format!("--user: {}", code.title())).into())
+    }
+
+    fn only_user(&self) -> Result<String> {
+        let kept = Store::directory().map(|state| Store::users(&state, &self.server));
+        let mut users = kept.unwrap_or_default();
+        match (users.pop(), users.is_empty()) {
+            (Some(user), true) => return Ok(user),
+            (Some(_), false) => bail!(Wrong(
+                "several sessions are kept: choose with --user NAME".into()
+            )),
+            (None, _) => {}
+        }
+        if !std::io::stdin().is_terminal() || !std::io::stderr().is_terminal() {
+            bail!(Wrong(
+                "no account: give --user NAME or set BANTER_USER".into()
+            ));
+        }
+        eprint!("Username on {}: ", self.server);
+        let mut name = String::new();
+        std::io::stdin()
+            .read_line(&mut name)
+            .context("cannot read the username")?;
+        Ok(name.trim().to_owned())
+    }
+
+    async fn kept(&self, store: &Store) -> Result<Option<Client>> {
+        let Some(client) = Client::kept(&self.server, store.clone()).map_err(wrong_address)? else {
+            return Ok(None);
+        };
+        match client.me().await {
+            Ok(_) => Ok(Some(client)),
+            Err(Error::SessionEnded) => Ok(None),
+            Err(e) if e.is(Code::TokenInvalid) => Ok(None),
+            Err(e) => Err(plainly(e)),
+        }
+    }
+
+    async fn log_in(&self, user: &Username) -> Result<Client> {
+        let server = &self.server;
+        let password = match std::env::var("BANTER_PASSWORD") {
+            Ok(password) if !password.is_empty() => password,
+            _ => rpassword::prompt_password(format!("Password for {user} on {server}: "))
+                .map_err(|_| anyhow!("no session for {user} is kept: set BANTER_PASSWORD, or run this once in a terminal"))?,
+        };
+        let password = zeroize::Zeroizing::new(password);
+        match Client::login(server, user.as_str(), &password).await {
+            Err(e) if e.is(Code::LoginFailed) => bail!(
+                "{user} cannot log in on {server}: the username or password is wrong \
+                 (`banter user add {user}` on the server's machine makes an account)"
+            ),
+            Err(e @ Error::Address(_)) => Err(wrong_address(e)),
+            logged_in => logged_in.map_err(plainly),
+        }
+    }
+}
+
+fn wrong_address(error: Error) -> anyhow::Error {
+    match error {
+        Error::Address(_) => Wrong(format!("--server: {error}")).into(),
+        other => plainly(other),
+    }
+}
+
+/// A failure in the words of the client, with whatever the server put into it made harmless.
+pub(crate) fn plainly(error: Error) -> anyhow::Error {
+    anyhow!("{}", visible(&error.to_string()))
+}
+
+/// Asks again for a while when the server is away: it may just be restarting.
+pub(crate) async fn patiently<T>(ask: impl AsyncFn() -> Result<T, Error>) -> Result<T> {
+    let began = tokio::time::Instant::now();
+    let mut backoff = Backoff::default();
+    loop {
+        match ask().await {
+            Err(e) if e.is_retryable() && began.elapsed() < PATIENCE => {
+                tokio::time::sleep(backoff.next(0.5, e.retry_after())).await;
+            }
+            answer => return answer.map_err(plainly),
+        }
+    }
+}

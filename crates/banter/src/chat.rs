@@ -263,10 +263,11 @@ impl Talk {
             "" => String::new(),
             topic => format!(": {}", visible(topic)),
         };
-        self.note(&format!("{}{topic}", joined.label))?;
+        let mut text = self.display.note(&format!("{}{topic}", joined.label));
         for entry in &page.entries {
-            self.show(entry)?;
+            text += &self.lines(entry);
         }
+        self.screen.print(text)?;
         let last = page.entries.last();
         let seq = last.map_or(joined.head, |entry| entry.seq);
         let epoch = last.and_then(|entry| entry.epoch);
@@ -295,7 +296,11 @@ impl Talk {
         let Some(here) = &self.here else {
             bail!("there is no channel to leave");
         };
-        self.client.leave(here.id).await.map_err(plainly)
+        let id = here.id;
+        self.client.leave(id).await.map_err(plainly)?;
+        self.here = None;
+        let label = self.label_of(id).await;
+        self.note(&format!("you left {label}; /join #name goes to another"))
     }
 
     async fn list_channels(&mut self) -> Result<()> {
@@ -305,7 +310,9 @@ impl Talk {
             let label = label(channel);
             let mark = if channel.joined { '*' } else { ' ' };
             let private = if channel.private { " (private)" } else { "" };
-            text += &format!("{mark} {label}{private} {}\n", visible(&channel.topic));
+            let topic = visible(&channel.topic);
+            text += format!("{mark} {label}{private} {topic}").trim_end();
+            text.push('\n');
             self.labels.insert(channel.id, label);
         }
         if channels.is_empty() {
@@ -379,7 +386,8 @@ impl Talk {
     async fn on_entry(&mut self, entry: &Entry) -> Result<()> {
         let channel = entry.channel;
         if self.is_here(channel) {
-            self.show(entry)?;
+            let text = self.lines(entry);
+            self.screen.print(text)?;
         } else if matches!(entry.kind, Kind::Message { .. }) && self.told.insert(channel) {
             let label = self.label_of(channel).await;
             self.note(&format!("something new in {label}"))?;
@@ -412,21 +420,20 @@ impl Talk {
         self.here.as_ref().is_some_and(|here| here.id == channel)
     }
 
-    /// Shows an entry of the present channel, unless it was shown.
-    fn show(&mut self, entry: &Entry) -> Result<()> {
+    /// An entry of the present channel as lines; none if it was shown before.
+    fn lines(&mut self, entry: &Entry) -> String {
         let Some(here) = self.here.as_mut().filter(|here| entry.seq > here.seq) else {
-            return Ok(());
+            return String::new();
         };
         here.seq = entry.seq;
         let day = self.display.day(entry);
+        let mut text = String::new();
         if here.day != day {
-            here.day.clone_from(&day);
-            self.note(&day)?;
+            text += &self.display.note(&day);
+            here.day = day;
         }
-        match self.display.entry(entry, false) {
-            Some(text) => self.screen.print(text),
-            None => Ok(()),
-        }
+        text += &self.display.entry(entry, false).unwrap_or_default();
+        text
     }
 
     fn answered(&mut self, id: &MessageId) {

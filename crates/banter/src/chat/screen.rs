@@ -73,6 +73,9 @@ impl Screen {
     /// # Errors
     /// Standard output is closed.
     pub(super) fn print(&mut self, text: String) -> Result<()> {
+        if text.is_empty() {
+            return Ok(());
+        }
         if self.editor.is_some() {
             self.backlog.push_back(text);
             return Ok(());

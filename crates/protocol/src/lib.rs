@@ -26,3 +26,6 @@ pub mod session;
 pub mod resume;
 
 pub mod sequence;
+
+/// The `AsyncAPI` 3.0 document of the socket, as served at `/asyncapi.json`.
+pub const ASYNCAPI: &str = include_str!("../asyncapi.json");

@@ -1,7 +1,9 @@
 //! The wire as outsiders see it: frozen frames, hostile input, lost and repeated deliveries.
 
+mod asyncapi;
 mod decode;
 mod delivery;
 mod frozen;
 mod hostile;
 mod json;
+mod schema;

@@ -1,5 +1,7 @@
 //! `banter config`: what holds, and where each value came from. And how the configuration is made.
 
+#[cfg(test)]
+mod corpus;
 mod duration;
 mod keys;
 mod overlay;

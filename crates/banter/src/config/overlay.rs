@@ -97,7 +97,7 @@ impl Effective {
                     .filter(|b| **b == b'\n')
                     .count()
             });
-            anyhow!("line {}: {}", line + 1, error.message())
+            anyhow!("line {}: {}", line + 1, plain(error.message()))
         })?;
         for (section, value) in &table {
             let Value::Table(fields) = value else {
@@ -224,6 +224,7 @@ fn resolve(name: &str) -> Result<(&'static Key, bool)> {
 
 /// Says that there is no such setting, and what there is.
 fn unknown(name: &str) -> String {
+    let name = &plain(name);
     let (section, _) = name.split_once('.').unwrap_or((name, ""));
     let fields: Vec<_> = KEYS.iter().filter(|key| key.section() == section).collect();
     if fields.is_empty() {
@@ -246,7 +247,20 @@ fn ill(key: &Key, problem: &str, value: &str) -> anyhow::Error {
     if key.secret {
         return anyhow!("{problem}");
     }
-    anyhow!("{problem} (it is {value})")
+    anyhow!("{problem} (it is {})", plain(value))
+}
+
+/// What others wrote, on one line and harmless to a terminal.
+fn plain(text: &str) -> String {
+    let mut plain = String::with_capacity(text.len());
+    for c in text.chars() {
+        if c.is_control() {
+            plain.extend(c.escape_default());
+        } else {
+            plain.push(c);
+        }
+    }
+    plain
 }
 
 /// Reads a secret's own file; the line's end that editors add is not part of it.

@@ -1,6 +1,7 @@
 //! The wire as outsiders see it: frozen frames, hostile input, lost and repeated deliveries.
 
 mod asyncapi;
+mod corpus;
 mod decode;
 mod delivery;
 mod frozen;

@@ -1,9 +1,13 @@
 //! A configuration file.
 #![no_main]
 
-#[expect(dead_code, reason = "the command's own part is not under test")]
-#[path = "../../crates/banter/src/config.rs"]
-mod config;
+/// The binary has no library: its module is compiled in here.
+#[path = "../../crates/banter/src"]
+mod banter {
+    #[expect(dead_code, reason = "the command's own part is not under test")]
+    pub(crate) mod config;
+}
+use banter::config;
 
 #[path = "../checks/config.rs"]
 mod check;

@@ -23,6 +23,8 @@ use super::keys::KeySet;
 mod provider;
 
 #[cfg(test)]
+mod corpus;
+#[cfg(test)]
 mod tests;
 
 /// Whom the tokens are for.

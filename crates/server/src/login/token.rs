@@ -181,7 +181,9 @@ impl Tokens {
 
 fn decode<T: DeserializeOwned>(part: &str) -> Result<T, Refused> {
     let json = URL_SAFE_NO_PAD.decode(part).map_err(|_| Refused::Invalid)?;
-    serde_json::from_slice(&json).map_err(|_| Refused::Invalid)
+    // From text: the reader of bytes passes over what it ignores without asking for UTF-8.
+    let json = String::from_utf8(json).map_err(|_| Refused::Invalid)?;
+    serde_json::from_str(&json).map_err(|_| Refused::Invalid)
 }
 
 fn seconds(ms: i64) -> u64 {

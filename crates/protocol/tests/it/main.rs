@@ -8,4 +8,5 @@ mod document;
 mod frozen;
 mod hostile;
 mod json;
+mod references;
 mod schema;

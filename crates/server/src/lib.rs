@@ -29,6 +29,8 @@ mod clock;
 
 mod openapi;
 
+mod page;
+
 mod random;
 
 mod run;

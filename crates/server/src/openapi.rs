@@ -9,7 +9,7 @@ use utoipa_axum::router::OpenApiRouter;
 
 use crate::app::App;
 use crate::http::with_fallbacks;
-use crate::{admin, channels, connect, history, login};
+use crate::{admin, channels, connect, history, login, page};
 
 /// What the document says about the whole.
 #[derive(OpenApi)]
@@ -56,6 +56,7 @@ pub(crate) fn router(app: &App) -> Router {
     let router = steps
         .route("/openapi.json", get(async move || json(document)))
         .route("/livez", get(admin::livez))
-        .route("/readyz", get(admin::readyz));
+        .route("/readyz", get(admin::readyz))
+        .merge(page::routes());
     with_fallbacks(router).with_state(app.clone())
 }

@@ -268,7 +268,8 @@ impl Client {
     /// # Errors
     /// As every call: nobody answers, or the server refuses.
     pub async fn find_channels(&self, name: &str) -> Result<Vec<Channel>, Error> {
-        self.all(&format!("/v1/channels?name={}", escape(name))).await
+        self.all(&format!("/v1/channels?name={}", escape(name)))
+            .await
     }
 
     /// A channel by its identifier.

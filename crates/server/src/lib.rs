@@ -35,5 +35,5 @@ mod random;
 
 mod run;
 
-pub use run::{Running, StartError, start};
+pub use run::{Listeners, StartError, run};
 pub use settings::Settings;

@@ -5,7 +5,6 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use axum::Router;
 use banter_protocol::close::Close;
 use banter_storage::Sqlite;
 use banter_storage::accounts::Accounts;
@@ -50,45 +49,64 @@ pub enum StartError {
     Io(#[from] std::io::Error),
 }
 
-/// A process that serves.
-pub struct Running {
-    app: App,
-    stop: CancellationToken,
-    servers: TaskTracker,
-    drain_asked: mpsc::Receiver<()>,
-    /// Where the public listener is bound.
-    pub address: SocketAddr,
+/// Where a process is reached, bound by the caller.
+#[derive(Debug)]
+pub struct Listeners {
+    /// For people.
+    pub public: TcpListener,
+    /// For operators.
+    pub admin: TcpListener,
 }
 
-/// Starts everything on listeners that the caller has bound.
+/// Serves until `shutdown`, or until somebody asks for a drain over the admin address; then drains.
+/// `ready` is called once requests can be answered.
 ///
 /// # Errors
-/// [`StartError`].
-pub async fn start(
+/// [`StartError`]; once it serves, nothing ends it but a drain.
+pub async fn run(
     settings: Settings,
-    public: TcpListener,
-    admin: TcpListener,
-) -> Result<Running, StartError> {
-    let address = public.local_addr()?;
-    let app = assemble(settings, address).await?;
-    let stop = CancellationToken::new();
-    let servers = TaskTracker::new();
-    let (ask_drain, drain_asked) = mpsc::channel(1);
-    let router: Router = openapi::router(&app);
-    servers.spawn(http::serve(public, router, stop.clone()));
+    listeners: Listeners,
+    shutdown: CancellationToken,
+    ready: impl FnOnce(),
+) -> Result<(), StartError> {
+    let app = assemble(settings, listeners.public.local_addr()?).await?;
+    let (stop, servers) = (CancellationToken::new(), TaskTracker::new());
+    let (ask_drain, mut drain_asked) = mpsc::channel(1);
     servers.spawn(http::serve(
-        admin,
-        admin::router(app.clone(), ask_drain),
+        listeners.public,
+        openapi::router(&app),
         stop.clone(),
     ));
+    let admin = admin::router(app.clone(), ask_drain);
+    servers.spawn(http::serve(listeners.admin, admin, stop.clone()));
     servers.close();
-    Ok(Running {
-        app,
-        stop,
-        servers,
-        drain_asked,
-        address,
-    })
+    ready();
+    tokio::select! {
+        () = shutdown.cancelled() => {}
+        _ = drain_asked.recv() => {}
+    }
+    drain(&app, &stop, &servers).await;
+    Ok(())
+}
+
+/// Goes down: no new work, every socket told to come back later, everything accepted written.
+async fn drain(app: &App, stop: &CancellationToken, servers: &TaskTracker) {
+    tracing::info!("draining");
+    app.draining.store(true, Ordering::Relaxed);
+    stop.cancel();
+    app.sockets.close();
+    let quiet = async {
+        // What was sent before the close is answered before it.
+        app.appender.idle().await;
+        app.broadcast.close(Audience::All, Close::Restart).await;
+        servers.wait().await;
+        app.sockets.wait().await;
+    };
+    if tokio::time::timeout(DRAIN_TIMEOUT, quiet).await.is_err() {
+        tracing::warn!("some connections did not end in time");
+    }
+    app.appender.idle().await;
+    tracing::info!("drained");
 }
 
 async fn assemble(settings: Settings, address: SocketAddr) -> Result<App, StartError> {
@@ -138,36 +156,4 @@ async fn assemble(settings: Settings, address: SocketAddr) -> Result<App, StartE
         app.broadcast.clone(),
     ));
     Ok(app)
-}
-
-impl Running {
-    /// Returns when somebody asked over the admin address that the process go down.
-    pub async fn drain_asked(&mut self) {
-        if self.drain_asked.recv().await.is_none() {
-            std::future::pending().await
-        }
-    }
-
-    /// Goes down: no new work, every socket told to come back later, everything accepted written.
-    pub async fn drain(self) {
-        self.app.draining.store(true, Ordering::Relaxed);
-        tracing::info!("draining");
-        self.stop.cancel();
-        self.app.sockets.close();
-        let quiet = async {
-            // What was sent before the close is answered before it.
-            self.app.appender.idle().await;
-            self.app
-                .broadcast
-                .close(Audience::All, Close::Restart)
-                .await;
-            self.servers.wait().await;
-            self.app.sockets.wait().await;
-        };
-        if tokio::time::timeout(DRAIN_TIMEOUT, quiet).await.is_err() {
-            tracing::warn!("some connections did not end in time");
-        }
-        self.app.appender.idle().await;
-        tracing::info!("drained");
-    }
 }

@@ -127,6 +127,8 @@ impl Shared {
     /// After a batch of unknown outcome: a fresh connection, the tops as they are in the file, and
     /// the entries announced that were committed without anybody hearing of them.
     async fn recover(&self, state: &mut State, writer: &mut SqliteConnection) -> Result<()> {
+        // Before the connection can be anybody else's, even where a fresh one cannot be had.
+        statements::rollback(writer).await;
         self.database.reopen(writer).await?;
         let mut missed = Vec::new();
         for channel in &state.doubtful {

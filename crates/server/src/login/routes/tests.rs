@@ -8,6 +8,7 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::settings::{Registration, Settings};
 
@@ -16,7 +17,8 @@ const PASSWORD: &str = "correct horse battery";
 struct Server {
     url: String,
     client: Client<HttpConnector, Full<Bytes>>,
-    _running: crate::Running,
+    /// Ends the server when the test does.
+    _shutdown: DropGuard,
     _directory: tempfile::TempDir,
 }
 
@@ -36,12 +38,18 @@ impl Server {
         let directory = tempfile::tempdir().unwrap();
         settings.server.data_dir = directory.path().to_owned();
         let listen = async || TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let running = crate::start(settings, listen().await, listen().await);
-        let running = running.await.unwrap();
+        let listeners = crate::Listeners {
+            public: listen().await,
+            admin: listen().await,
+        };
+        let url = format!("http://{}", listeners.public.local_addr().unwrap());
+        let shutdown = CancellationToken::new();
+        // Requests wait in the listener until it serves.
+        tokio::spawn(crate::run(settings, listeners, shutdown.clone(), || {}));
         Self {
-            url: format!("http://{}", running.address),
+            url,
             client: Client::builder(TokioExecutor::new()).build_http(),
-            _running: running,
+            _shutdown: shutdown.drop_guard(),
             _directory: directory,
         }
     }

@@ -41,6 +41,11 @@ pub(super) async fn commit(writer: &mut SqliteConnection) -> Result<()> {
     Ok(())
 }
 
+/// Ends a failed transaction. `SQLite` may have done so already, and then says so.
+pub(super) async fn rollback(writer: &mut SqliteConnection) {
+    let _ = sqlx::query("ROLLBACK").execute(writer).await;
+}
+
 /// Waits for the readers of the old part of the write-ahead log, so that it starts anew. Failing
 /// only means that it grows a little longer.
 pub(super) async fn checkpoint_restart(writer: &mut SqliteConnection) {

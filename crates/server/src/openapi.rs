@@ -55,6 +55,10 @@ pub(crate) fn router(app: &App) -> Router {
     };
     let router = steps
         .route("/openapi.json", get(async move || json(document)))
+        .route(
+            "/asyncapi.json",
+            get(async move || json(banter_protocol::ASYNCAPI)),
+        )
         .route("/livez", get(admin::livez))
         .route("/readyz", get(admin::readyz))
         .merge(page::routes());

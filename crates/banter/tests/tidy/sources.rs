@@ -184,7 +184,7 @@ fn crates_keep_to_their_side() {
         ),
         (
             &["banter_server::"],
-            &["crates/server/", "crates/banter/"],
+            &["crates/server/", "crates/banter/", "fuzz/"],
             "client and lab know the server from outside only",
         ),
     ];

@@ -186,7 +186,6 @@ export class App {
     if (!id && this.#chat.ready && this.#startSomewhere()) return;
     byId('app').dataset.pane = id ? 'room' : 'list';
     const { room, log, composer } = this.#views;
-    room.route(id ?? null);
     const around = seq === undefined ? null : Number(seq);
     const turns = channel !== this.#chat.shown;
     if (turns) {
@@ -198,6 +197,7 @@ export class App {
       // The address has done its work; kept, it would pull back here on every return.
       history.replaceState(null, '', `#/c/${id}`);
     }
+    room.route(id ?? null);
     this.#changed(null);
     // On a touch screen the keyboard would jump up over what one came to read.
     if (turns && channel && matchMedia('(hover: hover)').matches) composer.focus();
@@ -254,10 +254,13 @@ export class App {
     const waiting = this.#chat.outbox.size;
     const text = `${waiting === 1 ? 'One message is' : `${waiting} messages are`} not sent yet.`;
     if (waiting > 0 && !await ask({ title: 'Log out?', text, yes: 'Log out' })) return;
+    // The server ends the sockets of the session, and that of this tab is no news.
+    this.#connection.stop();
     try {
       await this.#session.logout();
     } catch (error) {
       // The cookie is still there; the page must not pretend that it is not.
+      this.#connection.start();
       toast(`You are not logged out. ${wordsFor(error)}`);
       return;
     }
@@ -283,6 +286,7 @@ export class App {
   }
 
   #close(reason) {
+    if (this.#stop.signal.aborted) return;
     this.#keep();
     this.#stop.abort();
     this.#connection.stop();

@@ -19,7 +19,8 @@ async function begin() {
   } catch (error) {
     if (error.final) {
       byId('splash').hidden = true;
-      front.show(null);
+      // That nobody is signed in needs no words; any other reason does.
+      front.show(error.code === 'refresh_invalid' ? null : wordsFor(error));
     } else {
       splash(wordsFor(error), true);
     }

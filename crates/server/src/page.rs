@@ -138,4 +138,17 @@ mod tests {
         }
         assert_eq!(text.matches("<script").count(), 1);
     }
+
+    /// Without its hint a module is asked for only once the one that imports it has come.
+    #[test]
+    fn every_module_is_asked_for_at_once() {
+        let page = Files::get("index.html").unwrap_or_else(|| unreachable!("embedded"));
+        let text = String::from_utf8_lossy(&page.data);
+        for name in Files::iter().filter(|name| name.ends_with(".js") && name != "main.js") {
+            let hint = format!("<link rel=\"modulepreload\" href=\"{name}\">");
+            assert!(text.contains(&hint), "{hint}");
+        }
+        let modules = Files::iter().filter(|name| name.ends_with(".js")).count();
+        assert_eq!(text.matches("modulepreload").count(), modules - 1);
+    }
 }

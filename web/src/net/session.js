@@ -31,11 +31,11 @@ export class Session {
 
   /** Ends the session, here and in the server. */
   async logout() {
-    this.forget();
     await call('POST', '/v1/auth/logout', { body: {} }).catch((error) => {
       // 401: it had ended already, which is what was wanted.
       if (error.status !== 401) throw error;
     });
+    this.forget();
   }
 
   /** Nobody is signed in any more. */

@@ -19,9 +19,10 @@ export class Room {
     return this.#chat.shown ? nameOf(this.#chat.shown) : '';
   }
 
-  /** The address names this channel, or none. */
+  /** The address names this channel, or none; shown at once, so that it can be focused. */
   route(id) {
     this.#wanted = id;
+    this.#render();
   }
 
   #render() {

@@ -89,6 +89,8 @@ struct Here {
     id: ChannelId,
     /// The last entry that was shown.
     seq: Seq,
+    /// The last one of the user's own that was accepted.
+    mine: Seq,
     day: String,
 }
 
@@ -140,7 +142,7 @@ impl Talk {
         let mut terminate = signal(SignalKind::terminate())?;
         loop {
             if let Some(until) = self.until
-                && (self.open.is_empty() || until <= Instant::now())
+                && (self.is_done() || until <= Instant::now())
             {
                 return self.farewell();
             }
@@ -164,6 +166,12 @@ impl Talk {
         }
     }
 
+    /// Whether everything that was said is accepted, and shown.
+    fn is_done(&self) -> bool {
+        let shown = self.here.as_ref().is_none_or(|here| here.seq >= here.mine);
+        self.open.is_empty() && shown
+    }
+
     fn end(&mut self) {
         // In a pipe every message must find its answer, however long it takes.
         let patience = if Screen::is_terminal() {
@@ -179,8 +187,9 @@ impl Talk {
             handle.close();
         }
         match (self.open.len(), self.failed) {
-            (0, false) => Ok(()),
-            (0, true) => bail!("not every message was sent"),
+            // At a terminal the user was told, and may have said it again.
+            (0, failed) if !failed || Screen::is_terminal() => Ok(()),
+            (0, _) => bail!("not every message was sent"),
             (open, _) => bail!("{open} messages are without an answer and may be lost"),
         }
     }
@@ -257,6 +266,7 @@ impl Talk {
         self.here = Some(Here {
             id,
             seq: 0,
+            mine: 0,
             day: String::new(),
         });
         let topic = match joined.channel.topic.as_str() {
@@ -343,6 +353,9 @@ impl Talk {
             Event::Entry(entry) => self.on_entry(&entry).await,
             Event::Ack(ack) => {
                 self.answered(&ack.id);
+                if let Some(here) = self.here.as_mut().filter(|here| here.id == ack.channel) {
+                    here.mine = here.mine.max(ack.seq);
+                }
                 Ok(())
             }
             Event::Refused { id, message, .. } => {

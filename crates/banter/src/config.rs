@@ -7,13 +7,14 @@ mod keys;
 mod overlay;
 mod value;
 
-use std::io::Write as _;
 use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::Args;
 
-pub(crate) use overlay::{Effective, Flag, WrongFlag};
+use crate::print;
+
+pub(crate) use overlay::{Effective, Flag};
 
 /// The commented default configuration.
 pub(crate) const DEFAULT_FILE: &str = include_str!("config/default.toml");
@@ -71,8 +72,7 @@ impl Config {
         } else {
             render(&self.location.load(Vec::new())?)
         };
-        std::io::stdout().write_all(text.as_bytes())?;
-        Ok(())
+        print(text.as_bytes())
     }
 }
 

@@ -2,13 +2,20 @@
 
 mod account;
 mod chat;
+mod completions;
+mod config;
+mod data_dir;
 mod destination;
 mod display;
+mod keys;
 mod send;
+mod serve;
 mod tail;
+mod telemetry;
 mod usage;
+mod user;
 
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Write as _};
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result};
@@ -19,7 +26,19 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// Real-time chat: one process to start with, the same binary for a cluster
 #[derive(Debug, Parser)]
-#[command(name = "banter", version)]
+#[command(
+    name = "banter",
+    version,
+    arg_required_else_help = false,
+    after_help = "\
+Examples:
+  banter serve             start a server, then open http://127.0.0.1:8080
+  banter user add ann      make an account
+  banter chat              talk, in this terminal
+  banter config            show what is set, and where
+
+banter help COMMAND tells more about a command."
+)]
 struct Banter {
     #[command(subcommand)]
     command: Command,
@@ -27,16 +46,35 @@ struct Banter {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Serve(serve::Serve),
+    User(user::User),
     Chat(chat::Chat),
     Send(send::Send),
     Tail(tail::Tail),
+    Config(config::Config),
+    Keys(keys::Keys),
+    Completions(completions::Completions),
 }
 
 fn main() -> ExitCode {
-    let done = match &Banter::parse().command {
+    let banter = match Banter::try_parse() {
+        Ok(banter) => banter,
+        // Help and version are answers, not errors.
+        Err(error) if !error.use_stderr() => error.exit(),
+        Err(error) => {
+            eprintln!("{}", usage::explain(&error).trim_end());
+            return ExitCode::from(2);
+        }
+    };
+    let done = match &banter.command {
+        Command::Serve(command) => command.run(),
+        Command::User(command) => command.run(),
         Command::Chat(command) => command.run(),
         Command::Send(command) => command.run(),
         Command::Tail(command) => command.run(),
+        Command::Config(command) => command.run(),
+        Command::Keys(command) => command.run(),
+        Command::Completions(command) => command.run(),
     };
     let Err(error) = done else {
         return ExitCode::SUCCESS;
@@ -51,6 +89,15 @@ fn main() -> ExitCode {
         format!("{error:#}").replace(['\n', '\r'], " ")
     );
     ExitCode::from(if error.is::<usage::Wrong>() { 2 } else { 1 })
+}
+
+/// Prints an answer.
+fn print(answer: &[u8]) -> Result<()> {
+    let mut stdout = std::io::stdout().lock();
+    stdout
+        .write_all(answer)
+        .and_then(|()| stdout.flush())
+        .context("cannot write to stdout")
 }
 
 /// Runs a command that talks to the database.

@@ -22,8 +22,8 @@ mod lines;
 /// Send a message, or one for each line of the input
 ///
 /// Without TEXT the whole standard input is one message, without its last newline. Ends with 0 only
-/// when everything was accepted by the server; a restart of the server meanwhile does no harm. Joins
-/// a public channel when the account is no member yet.
+/// when everything was accepted by the server; a restart of the server meanwhile does no harm.
+/// Joins a public channel when the account is no member yet.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:

@@ -107,8 +107,8 @@ pub const TOKEN_AHEAD_MAX: Duration = Duration::from_secs(5);
 pub const HASHES_WAITING_MAX: usize = 64;
 /// Failed logins of an account that cost nothing, within [`LOGIN_FAILURES_WINDOW`]: people mistype.
 pub const LOGIN_FAILURES_FREE: usize = 5;
-/// See [`LOGIN_FAILURES_FREE`]; also how long an account must be left alone, after its last wait, to
-/// start afresh.
+/// See [`LOGIN_FAILURES_FREE`]; also how long an account must be left alone, after its last wait,
+/// to start afresh.
 pub const LOGIN_FAILURES_WINDOW: Duration = Duration::from_secs(15 * 60);
 /// The wait after the first failure that is not free; each further one doubles it.
 pub const LOGIN_WAIT_MIN: Duration = Duration::from_secs(1);

@@ -119,7 +119,8 @@ impl Broadcast {
             .await;
     }
 
-    /// Begins delivery of these channels, and of what happened to the user since [`Self::register`].
+    /// Begins delivery of these channels, and of what happened to the user since
+    /// [`Self::register`].
     pub async fn attach(&self, outbound: &Arc<Outbound>, channels: Vec<Subscription>) {
         self.tell(outbound, Command::Attach(outbound.clone(), channels))
             .await;

@@ -15,6 +15,6 @@ pub(crate) fn now_ms() -> i64 {
 
 /// The time now.
 #[must_use]
-pub(crate) fn now() -> Timestamp {
+pub fn now() -> Timestamp {
     Timestamp::from_ms(now_ms())
 }

@@ -25,7 +25,7 @@ pub mod metric;
 
 pub mod admin;
 
-mod clock;
+pub mod clock;
 
 mod openapi;
 

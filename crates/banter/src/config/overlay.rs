@@ -10,6 +10,7 @@ use banter_server::Settings;
 use toml::{Table, Value};
 
 use super::keys::{self, KEYS, Key};
+use crate::usage::Wrong;
 
 /// Variables with this beginning and a double underscore are settings.
 const VARIABLE_PREFIX: &str = "BANTER_";
@@ -173,7 +174,7 @@ impl Effective {
         for (name, flag, text) in flags {
             let key = keys::find(name).with_context(|| unknown(name))?;
             key.set_text(&mut self.settings, text)
-                .map_err(|problem| WrongFlag(format!("{flag}: {}", ill(key, &problem, text))))?;
+                .map_err(|problem| Wrong(format!("{flag}: {}", ill(key, &problem, text))))?;
             self.sources.insert(key.name, Source::Flag(flag));
         }
         Ok(())
@@ -195,11 +196,6 @@ impl Effective {
         Ok(())
     }
 }
-
-/// A flag whose value cannot be used: wrong usage, not a failure.
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub(crate) struct WrongFlag(String);
 
 /// The name of the setting that a variable stands for.
 fn setting_of(variable: &str) -> Option<String> {

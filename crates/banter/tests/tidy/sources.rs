@@ -62,6 +62,7 @@ fn lines_are_short() {
 }
 
 /// Functions by their lines: the code is formatted, so the closing brace stands under the `fn`.
+/// One that expects to be too long, and says why, is left out.
 fn functions(text: &str) -> Vec<(usize, usize)> {
     let mut functions = Vec::new();
     let lines: Vec<_> = text.lines().collect();
@@ -72,6 +73,9 @@ fn functions(text: &str) -> Vec<(usize, usize)> {
         let Some(at) = words.iter().position(|word| *word == "fn") else {
             continue;
         };
+        if start > 0 && lines[start - 1].contains("clippy::too_many_lines, reason") {
+            continue;
+        }
         let qualifiers = [
             "pub",
             "pub(crate)",

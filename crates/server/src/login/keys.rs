@@ -24,7 +24,8 @@ const NONCE: usize = 24;
 pub enum Unusable {
     /// Encrypted with another secret.
     #[error(
-        "the signing keys were encrypted with another secret; bring it back, or make new keys with `banter keys rotate --compromised`, which ends every session"
+        "the signing keys were encrypted with another secret; bring it back, or make new keys with \
+         `banter keys rotate --compromised`, which ends every session"
     )]
     OtherSecret,
     /// There is none to sign with.

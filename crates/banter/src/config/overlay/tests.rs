@@ -6,7 +6,7 @@ use std::path::Path;
 
 use banter_server::Settings;
 
-use super::{Effective, Flag, Source, WrongFlag, keys};
+use super::{Effective, Flag, Source, Wrong, keys};
 use crate::config::DEFAULT_FILE;
 
 fn variables(pairs: &[(&str, &str)]) -> Vec<(OsString, OsString)> {
@@ -171,7 +171,7 @@ fn an_ill_value_is_named_with_what_is_allowed() {
 fn an_ill_flag_is_wrong_usage() {
     let flags = [("server.listen", "--listen", "here".to_owned())];
     let error = load("", &[], &flags).unwrap_err();
-    assert!(error.is::<WrongFlag>());
+    assert!(error.is::<Wrong>());
     assert!(
         error.to_string().starts_with("--listen: must be"),
         "{error}"

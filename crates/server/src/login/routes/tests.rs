@@ -205,6 +205,11 @@ async fn every_bad_form_has_its_answer() {
     assert_eq!(weak.body["errors"][1]["code"], "password_weak");
     let nobody = server.post("/v1/auth/login", form("a b", "password")).await;
     nobody.is(401, "login_failed");
+}
+
+#[tokio::test]
+async fn every_bad_refresh_token_has_its_answer() {
+    let server = Server::new().await;
     for body in [
         json!({}),
         json!({"refresh_token": null}),

@@ -1,0 +1,184 @@
+//! `banter serve`: the server, until it is told to stop.
+
+use std::io::Write as _;
+use std::net::SocketAddr;
+
+use anyhow::{Context as _, Result, anyhow};
+use banter_server::settings::Origin;
+use banter_server::{Listeners, Settings};
+use clap::Args;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use tokio::net::{TcpListener, TcpSocket};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+use crate::config::{Flag, Location};
+use crate::data_dir::{self, Lock};
+use crate::telemetry;
+use crate::usage::Wrong;
+
+/// Connections that the kernel keeps while the server is busy: everybody of a company coming back
+/// after a restart. The kernel's own maximum applies on top.
+const BACKLOG: u32 = 4096;
+/// Below so many file descriptors a server is soon full: two are needed per socket behind a proxy.
+const DESCRIPTORS_FEW: u64 = 8192;
+
+/// Start the server
+///
+/// Everything runs in this one process: accounts, channels, messages and the web page, with one
+/// SQLite file in the data directory. Once it can serve it prints its URL. The first SIGTERM or
+/// Ctrl-C lets clients go in peace, a second one ends it at once.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  banter serve                               on this machine only: http://127.0.0.1:8080
+  banter serve --listen 0.0.0.0:8080 --registration closed
+                                             for the network, accounts by banter user add
+  banter serve --public-url https://chat.example --data-dir /var/lib/banter
+                                             behind a proxy that speaks TLS
+
+Every setting: banter config --default")]
+pub(crate) struct Serve {
+    /// Run only this part of the server
+    #[arg(value_name = "ROLE", hide = true)]
+    role: Option<String>,
+    /// Address for people [default: 127.0.0.1:8080]
+    #[arg(long, value_name = "ADDRESS")]
+    listen: Option<String>,
+    /// Address for operators: metrics, health, drain [default: 127.0.0.1:8090]
+    #[arg(long, value_name = "ADDRESS")]
+    admin_listen: Option<String>,
+    /// Origin that people see in their browser [default: made from the address]
+    #[arg(long, value_name = "URL")]
+    public_url: Option<String>,
+    /// Who may make an account over the network: open or closed [default: open]
+    #[arg(long, value_name = "WHO")]
+    registration: Option<String>,
+    #[command(flatten)]
+    location: Location,
+}
+
+impl Serve {
+    /// Serves until a signal.
+    ///
+    /// # Errors
+    /// When it cannot start; and when a second signal cut the drain short.
+    pub(crate) fn run(&self) -> Result<()> {
+        if let Some(role) = &self.role {
+            return Err(Wrong(match role.as_str() {
+                "auth" | "gateway" | "worker" => {
+                    format!("serve {role} is not in this version; banter serve runs every part")
+                }
+                _ => format!("serve {role}: there is no such part; banter serve runs every one"),
+            })
+            .into());
+        }
+        let effective = self.location.load(self.flags())?;
+        telemetry::start(&effective.settings.telemetry)?;
+        for warning in effective.settings.warnings() {
+            tracing::warn!("{warning}");
+        }
+        let descriptors = raise_descriptors();
+        if descriptors < DESCRIPTORS_FEW {
+            tracing::warn!(
+                descriptors,
+                "few file descriptors: raise the hard limit (ulimit -Hn)"
+            );
+        }
+        data_dir::keep_private();
+        data_dir::create(&effective.settings.server.data_dir)?;
+        let _lock = Lock::take(&effective.settings.server.data_dir)?;
+        let runtime = tokio::runtime::Runtime::new().context("cannot start threads")?;
+        runtime.block_on(serve(effective.settings))
+    }
+
+    fn flags(&self) -> Vec<Flag> {
+        let flags = [
+            ("server.listen", "--listen", &self.listen),
+            ("server.admin_listen", "--admin-listen", &self.admin_listen),
+            ("server.public_url", "--public-url", &self.public_url),
+            ("auth.registration", "--registration", &self.registration),
+        ];
+        let given = flags.into_iter();
+        given
+            .filter_map(|(name, flag, text)| Some((name, flag, text.clone()?)))
+            .collect()
+    }
+}
+
+async fn serve(settings: Settings) -> Result<()> {
+    let listeners = Listeners {
+        public: listen(settings.server.listen, "--listen")?,
+        admin: listen(settings.server.admin_listen, "--admin-listen")?,
+    };
+    let bound = listeners.public.local_addr().context("cannot listen")?;
+    let shutdown = CancellationToken::new();
+    stop_on_signals(shutdown.clone())?;
+    let ready = move || {
+        // Whoever started us may have closed its end: that is no reason not to serve.
+        let mut stdout = std::io::stdout().lock();
+        let _ = writeln!(stdout, "Banter serves {}", Origin::of_listener(bound));
+        let _ = stdout.flush();
+    };
+    banter_server::run(settings, listeners, shutdown, ready).await?;
+    Ok(())
+}
+
+fn listen(address: SocketAddr, flag: &str) -> Result<TcpListener> {
+    let bind = || {
+        let socket = match address {
+            SocketAddr::V4(_) => TcpSocket::new_v4()?,
+            SocketAddr::V6(_) => TcpSocket::new_v6()?,
+        };
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)?;
+        socket.listen(BACKLOG)
+    };
+    bind().map_err(|error: std::io::Error| {
+        use std::io::ErrorKind;
+
+        let why = match error.kind() {
+            ErrorKind::AddrInUse => "another program is using it".to_owned(),
+            ErrorKind::AddrNotAvailable => "this machine has no such address".to_owned(),
+            ErrorKind::PermissionDenied => {
+                "not permitted; ports below 1024 need a privilege".to_owned()
+            }
+            _ => error.to_string(),
+        };
+        anyhow!("cannot listen on {address}: {why}; choose another address with {flag}")
+    })
+}
+
+/// The first signal starts the drain, the second ends the process.
+fn stop_on_signals(shutdown: CancellationToken) -> Result<()> {
+    let mut terminate = signal(SignalKind::terminate()).context("cannot handle signals")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("cannot handle signals")?;
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        tracing::info!("stopping; once more to stop at once");
+        shutdown.cancel();
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        eprintln!("banter: stopped at once, as asked; clients were not told");
+        std::process::exit(1);
+    });
+    Ok(())
+}
+
+/// Raises the limit of open files to what this user may have; returns it.
+fn raise_descriptors() -> u64 {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: limit.maximum,
+        maximum: limit.maximum,
+    };
+    match setrlimit(Resource::Nofile, raised) {
+        Ok(()) => limit.maximum.unwrap_or(u64::MAX),
+        Err(_) => limit.current.unwrap_or(u64::MAX),
+    }
+}

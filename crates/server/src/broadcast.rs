@@ -177,8 +177,10 @@ impl Broadcast {
         for (outbound, frame) in acks {
             shares[self.index_of(outbound.user())].push((outbound, frame));
         }
-        for (pump, share) in self.pumps.iter().zip(shares) {
+        for (pump, mut share) in self.pumps.iter().zip(shares) {
             if !share.is_empty() {
+                // All of one socket go out in one write; a stable sort keeps their order.
+                share.sort_by_key(|(outbound, _)| outbound.key());
                 let _ = pump.send(Command::Acknowledge(share)).await;
             }
         }

@@ -160,14 +160,24 @@ fn error_frame(code: Code) -> ErrorFrame {
     }
 }
 
-/// Reads on until the client is gone, so that the last frame is not lost to a reset.
+/// Reads on until the client has closed too, so that the last frame is not lost to a reset. Then the
+/// server ends the connection, as RFC 6455 asks (7.1.1).
 async fn part(stream: &TcpStream, reader: &mut Reader) {
-    let gone = async {
-        while let Ok(1..) = poll_fn(|cx| reader.poll_fill(stream, cx)).await {
-            reader.discard();
+    let parted = async {
+        loop {
+            match reader.next() {
+                Ok(Some(Event::Close(_))) => return,
+                Ok(Some(_)) => continue,
+                Ok(None) => {}
+                // Nothing can be decoded any more; the end of the stream is still to come.
+                Err(_) => reader.discard(),
+            }
+            if !matches!(poll_fn(|cx| reader.poll_fill(stream, cx)).await, Ok(1..)) {
+                return;
+            }
         }
     };
-    let _ = tokio::time::timeout(FAREWELL, gone).await;
+    let _ = tokio::time::timeout(FAREWELL, parted).await;
 }
 
 /// Why a socket's task goes on.
@@ -239,8 +249,11 @@ impl<'a> Socket<'a> {
                     }
                 }
                 Wake::Over => {
-                    Box::pin(part(self.outbound.stream(), &mut self.reader)).await;
-                    break self.outbound.closing().map_or("gone", Close::reason);
+                    let close = self.outbound.closing().unwrap_or(Close::Normal);
+                    if close != Close::Normal {
+                        Box::pin(part(self.outbound.stream(), &mut self.reader)).await;
+                    }
+                    break close.reason();
                 }
             }
         }
@@ -324,7 +337,6 @@ impl<'a> Socket<'a> {
                 Event::Close(code) => self.outbound.answer_close(code),
             }
         }
-        self.reader.discard();
         Ok(())
     }
 

@@ -31,7 +31,7 @@ pub(crate) struct Tail {
     #[arg(long)]
     json: bool,
     /// Begin after the entry with this number; 0: with the first entry of all
-    #[arg(long, value_name = "SEQ")]
+    #[arg(long, value_name = "SEQ", allow_negative_numbers = true)]
     after: Option<Seq>,
     #[command(flatten)]
     account: Account,

@@ -103,6 +103,15 @@ impl Ran {
     }
 }
 
+/// How a server is started on free ports.
+const SERVE: [&str; 5] = [
+    "serve",
+    "--listen",
+    "127.0.0.1:0",
+    "--admin-listen",
+    "127.0.0.1:0",
+];
+
 /// A running server. Dropped, it is killed.
 pub(crate) struct Server {
     child: Child,
@@ -123,16 +132,34 @@ impl Server {
         server
     }
 
+    /// The same, with settings in its environment.
+    pub(crate) fn start_with(variables: &[(&str, &str)]) -> Self {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let mut command = banter(dir.path(), &SERVE);
+        command.envs(variables.iter().copied());
+        let mut server = Self::spawn(dir.path(), command);
+        server.own_dir = Some(dir);
+        server
+    }
+
     /// A server on free ports, in this directory, with more arguments.
     pub(crate) fn start_in(dir: &Path, arguments: &[&str]) -> Self {
-        let ports = [
-            "serve",
-            "--listen",
-            "127.0.0.1:0",
-            "--admin-listen",
-            "127.0.0.1:0",
-        ];
-        let mut command = banter(dir, &[&ports, arguments].concat());
+        Self::spawn(dir, banter(dir, &[&SERVE, arguments].concat()))
+    }
+
+    /// Ends the process with this signal, and starts another one at the same address.
+    pub(crate) fn restart(&mut self, signal: Signal) {
+        let address = self.url().trim_start_matches("http://").to_owned();
+        self.signal(signal);
+        self.child.wait().expect("it is ours");
+        let mut arguments = SERVE;
+        arguments[2] = &address;
+        let own_dir = self.own_dir.take();
+        *self = Self::spawn(&self.dir, banter(&self.dir, &arguments));
+        self.own_dir = own_dir;
+    }
+
+    fn spawn(dir: &Path, mut command: Command) -> Self {
         command.stdout(Stdio::piped());
         let mut child = command.spawn().expect("it starts");
         let mut stdout = BufReader::new(child.stdout.take().expect("piped"));

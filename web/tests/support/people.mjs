@@ -1,12 +1,14 @@
 // People in browsers: each in a context of their own, doing what a person would do.
 
 import assert from 'node:assert/strict';
+import { existsSync } from 'node:fs';
 
 import { chromium } from 'playwright-core';
 
 import { PASSWORD } from './server.mjs';
 
-const EXECUTABLE = process.env.BANTER_CHROMIUM ?? '/usr/bin/chromium';
+/** Where distributions put it; `BANTER_CHROMIUM` names any other place. */
+const PLACES = ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome'];
 /** Without these it looks up and calls its maker's hosts, which slows every start. */
 const FLAGS = [
   '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run',
@@ -19,7 +21,9 @@ const EXPECTED = /Failed to load resource|WebSocket connection to .* failed/;
 
 /** Starts a browser. */
 export function launch() {
-  return chromium.launch({ executablePath: EXECUTABLE, args: FLAGS });
+  const executablePath = process.env.BANTER_CHROMIUM ?? PLACES.find((place) => existsSync(place));
+  if (!executablePath) throw new Error('no Chromium here; BANTER_CHROMIUM may name one');
+  return chromium.launch({ executablePath, args: FLAGS });
 }
 
 /** Somebody in front of the page. */

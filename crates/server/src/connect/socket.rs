@@ -160,8 +160,8 @@ fn error_frame(code: Code) -> ErrorFrame {
     }
 }
 
-/// Reads on until the client has closed too, so that the last frame is not lost to a reset. Then the
-/// server ends the connection, as RFC 6455 asks (7.1.1).
+/// Reads on until the client has closed too, so that the last frame is not lost to a reset. Then
+/// the server ends the connection, as RFC 6455 asks (7.1.1).
 async fn part(stream: &TcpStream, reader: &mut Reader) {
     let parted = async {
         loop {

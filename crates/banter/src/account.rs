@@ -1,6 +1,6 @@
 //! Whose session the commands of a client use, and how they get it.
 
-use std::io::IsTerminal as _;
+use std::io::{IsTerminal as _, stderr, stdin};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow, bail};
@@ -10,6 +10,7 @@ use banter_client::{Client, Error};
 use banter_protocol::error::Code;
 use banter_protocol::text::Username;
 use clap::Args;
+use zeroize::Zeroizing;
 
 use crate::display::visible;
 use crate::usage::Wrong;
@@ -73,14 +74,14 @@ impl Account {
             )),
             (None, _) => {}
         }
-        if !std::io::stdin().is_terminal() || !std::io::stderr().is_terminal() {
+        if !stdin().is_terminal() || !stderr().is_terminal() {
             bail!(Wrong(
                 "no account: give --user NAME or set BANTER_USER".into()
             ));
         }
         eprint!("Username on {}: ", self.server);
         let mut name = String::new();
-        std::io::stdin()
+        stdin()
             .read_line(&mut name)
             .context("cannot read the username")?;
         Ok(name.trim().to_owned())
@@ -100,19 +101,50 @@ impl Account {
 
     async fn log_in(&self, user: &Username) -> Result<Client> {
         let server = &self.server;
-        let password = match std::env::var("BANTER_PASSWORD") {
-            Ok(password) if !password.is_empty() => password,
-            _ => rpassword::prompt_password(format!("Password for {user} on {server}: "))
-                .map_err(|_| anyhow!("no session for {user} is kept: set BANTER_PASSWORD, or run this once in a terminal"))?,
+        let given = std::env::var("BANTER_PASSWORD").ok();
+        let given = given.filter(|password| !password.is_empty());
+        let may_ask = given.is_none() && stdin().is_terminal();
+        let password = match given {
+            Some(password) => password,
+            None => rpassword::prompt_password(format!("Password for {user} on {server}: "))
+                .map_err(|_| {
+                    anyhow!(
+                        "no session for {user} is kept: set BANTER_PASSWORD, \
+                         or run this once in a terminal"
+                    )
+                })?,
         };
-        let password = zeroize::Zeroizing::new(password);
+        let password = Zeroizing::new(password);
         match Client::login(server, user.as_str(), &password).await {
-            Err(e) if e.is(Code::LoginFailed) => bail!(
-                "{user} cannot log in on {server}: the username or password is wrong \
-                 (`banter user add {user}` on the server's machine makes an account)"
-            ),
-            Err(e @ Error::Address(_)) => Err(wrong_address(e)),
-            logged_in => logged_in.map_err(plainly),
+            Err(e) if e.is(Code::LoginFailed) && may_ask => self.register(user, &password).await,
+            Err(e) if e.is(Code::LoginFailed) => {
+                bail!("{user} cannot log in on {server}: the username or password is wrong")
+            }
+            Err(e) => Err(wrong_address(e)),
+            Ok(client) => Ok(client),
+        }
+    }
+
+    /// The server does not tell an unknown account from a wrong password; the user may know.
+    async fn register(&self, user: &Username, password: &str) -> Result<Client> {
+        eprint!("No such account, or a wrong password. Make a new account {user}? [y/N] ");
+        let mut answer = String::new();
+        stdin()
+            .read_line(&mut answer)
+            .context("cannot read the answer")?;
+        if !matches!(answer.trim(), "y" | "Y" | "yes") {
+            bail!("not logged in");
+        }
+        let again = rpassword::prompt_password("The same password again: ")
+            .context("cannot read the password")?;
+        if *Zeroizing::new(again) != *password {
+            bail!("the two passwords differ; nothing was done");
+        }
+        match Client::register(&self.server, user.as_str(), password).await {
+            Err(e) if e.is(Code::UsernameTaken) => {
+                bail!("there is an account {user}, with another password")
+            }
+            registered => registered.map_err(plainly),
         }
     }
 }

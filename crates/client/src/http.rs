@@ -189,9 +189,9 @@ fn connector(tls: bool) -> Result<HttpsConnector<HttpConnector>, Error> {
     let builder = HttpsConnectorBuilder::new();
     // Reading the system's certificates takes a while, and a small container may have none.
     let builder = if tls {
-        builder.with_native_roots().map_err(|source| Error::Store {
+        builder.with_native_roots().map_err(|_| Error::Store {
             path: "the system's certificates".into(),
-            source,
+            source: std::io::Error::other("none found; SSL_CERT_FILE can name a file of them"),
         })?
     } else {
         builder.with_tls_config(

@@ -1,0 +1,110 @@
+//! `make bench`: speed and memory of the server, as a table.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context as _, Result, bail};
+use banter_lab::process::raise_descriptors;
+use banter_lab::report::Report;
+use banter_lab::row::{ALL, Bench, Row};
+use banter_lab::seed::Seeds;
+use banter_lab::service;
+use clap::Parser;
+
+/// Measure the speed and memory of the server
+///
+/// Starts the release binary beside this program (or `BANTER_BIN`), on data directories below
+/// --dir. Accounts, channels and a database of a million entries are made there once, which takes
+/// some minutes, and kept. Leave the machine alone meanwhile: a disturbed run is marked INVALID.
+#[derive(Debug, Parser)]
+#[command(name = "bench")]
+struct Arguments {
+    /// Only these rows
+    #[arg(long, value_name = "ROW,…", value_delimiter = ',')]
+    only: Vec<String>,
+    /// Measure each row so often, and tell the medians
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    runs: usize,
+    /// Also write the figures there, as JSON
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Where data directories are kept [default: bench, beside the folder of this program]
+    #[arg(long, value_name = "DIRECTORY")]
+    dir: Option<PathBuf>,
+    /// Keep the data directory of each run too
+    #[arg(long)]
+    keep: bool,
+    /// Name the rows, and measure nothing
+    #[arg(long)]
+    list: bool,
+}
+
+fn main() -> ExitCode {
+    match run(&Arguments::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("bench: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: &Arguments) -> Result<()> {
+    if arguments.list {
+        for row in ALL {
+            say(&format!("{:<10} {}", row.name, row.work));
+        }
+        return Ok(());
+    }
+    let rows = chosen(&arguments.only)?;
+    let home = match &arguments.dir {
+        Some(home) => home.clone(),
+        None => beside()?,
+    };
+    // The kernel takes as many as there may be; a row that needs more says so.
+    let _ = raise_descriptors();
+    let seeds = Seeds::new(&home, &service::binary()?, arguments.keep)?;
+    let bench = Bench::new(seeds)?;
+    let mut reports = Vec::new();
+    for row in rows {
+        let outcomes: Result<Vec<_>> = (0..arguments.runs.max(1))
+            .map(|_| row.measure(&bench))
+            .collect();
+        let report = Report::new(row.name, row.work, &outcomes?);
+        say(&report.to_string());
+        reports.push(report);
+        if let Some(file) = &arguments.json {
+            // After every row: a run that is cut short leaves what it found.
+            let text = serde_json::to_vec_pretty(&reports).context("write the figures")?;
+            std::fs::write(file, text).with_context(|| format!("write {}", file.display()))?;
+        }
+    }
+    Ok(())
+}
+
+fn chosen(names: &[String]) -> Result<Vec<Row>> {
+    if names.is_empty() {
+        return Ok(ALL.to_vec());
+    }
+    let find = |name: &String| ALL.iter().find(|row| row.name == name).copied();
+    match names.iter().find(|name| find(name).is_none()) {
+        Some(unknown) => bail!("there is no row {unknown}; see --list"),
+        None => Ok(names.iter().filter_map(find).collect()),
+    }
+}
+
+/// Beside the folder of this program: on the disk where things are built, not in memory, as the
+/// system's folder for temporary files may be.
+fn beside() -> Result<PathBuf> {
+    let program = std::env::current_exe().context("find this program")?;
+    let home = program
+        .ancestors()
+        .nth(2)
+        .map(|folder| folder.join("bench"));
+    home.context("find a place for data directories; name one with --dir")
+}
+
+#[expect(clippy::print_stdout, reason = "the table is what this program is for")]
+fn say(text: &str) {
+    println!("{text}");
+}

@@ -3,7 +3,7 @@
 #
 #   scripts/install.sh run     Rust and a C compiler
 #   scripts/install.sh test    also rustfmt, clippy, Node, Python and Chromium
-#   scripts/install.sh bench   as run
+#   scripts/install.sh bench   Rust, a C compiler and Python, whose SQLite is the yardstick
 #
 # Nothing is installed that is there already, and nothing is fetched then.
 set -eu
@@ -47,10 +47,10 @@ install_packages() {
 }
 
 have cc || need gcc libc6-dev
+[ "$target" = run ] || have python3 || need python3
 if [ "$target" = test ]; then
     have node || need nodejs
     have npm || need npm
-    have python3 || need python3
     python3 -c 'import ensurepip' 2>/dev/null || need python3-venv
     have chromium || have chromium-browser || have google-chrome || need chromium
 fi

@@ -88,6 +88,17 @@ test('reading back to the beginning keeps the page small and the place', async (
   await ada.join('long');
   await ada.reads('line 600');
   const { page } = ada;
+  const moved = await page.locator('#log').evaluate(async (log) => {
+    const list = document.getElementById('entries');
+    const { seq } = list.firstElementChild.dataset;
+    log.scrollTop = 300;
+    const place = log.getBoundingClientRect().top;
+    const row = [...list.children].find((item) => item.getBoundingClientRect().bottom > place);
+    const before = row.getBoundingClientRect().top;
+    while (list.firstElementChild.dataset.seq === seq) await new Promise(requestAnimationFrame);
+    return row.getBoundingClientRect().top - before;
+  });
+  assert.ok(Math.abs(moved) < 3, `what one read moved by ${moved} pixels`);
   for (let turn = 0; turn < 60; turn += 1) {
     await page.locator('#log').evaluate((log) => {
       log.scrollTop = 0;

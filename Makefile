@@ -3,6 +3,7 @@
 
 SHELL := /bin/sh
 ARGS ?=
+BINARY := $(abspath $(or $(CARGO_TARGET_DIR),target))/debug/banter
 
 .PHONY: help run test bench format
 
@@ -23,7 +24,8 @@ test:
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	npm --prefix web --silent test
-	cargo test --workspace --locked $(ARGS)
+	BANTER_TEST_CLIENTS=1 cargo test --workspace --locked
+	BANTER_BIN="$(BINARY)" npm --prefix web --silent run test:browser
 
 bench:
 	@scripts/install.sh bench

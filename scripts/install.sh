@@ -55,6 +55,9 @@ if [ "$target" = test ]; then
     have chromium || have chromium-browser || have google-chrome || need chromium
 fi
 install_packages
+if [ "$target" = test ] && [ "$(node -p 'process.versions.node.split(".")[0]')" -lt 20 ]; then
+    fail "the tests of the page need Node 20 or newer; this is $(node --version)"
+fi
 
 # Rust. Distributions' own compilers are usually too old, so it comes from rustup.
 wanted="$(sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)"

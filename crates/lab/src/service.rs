@@ -39,8 +39,8 @@ pub struct Service {
 }
 
 impl Service {
-    /// Starts a binary on a data directory, and waits until it is ready. Its log goes to `banter.log`
-    /// there.
+    /// Starts a binary on a data directory, and waits until it is ready. Its log goes to
+    /// `banter.log` there.
     ///
     /// # Errors
     /// It does not start; the error has what it said.

@@ -1,9 +1,11 @@
 //! Commands: what they print, how they end, and that what goes wrong is said in one line.
 
 use std::fs;
-use std::net::TcpListener;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::process::Stdio;
 
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tempfile::tempdir;
 
@@ -205,6 +207,32 @@ fn ctrl_c_stops_it_too() {
     let server = Server::start();
     server.signal(Signal::INT);
     assert_eq!(server.wait().0.code(), Some(0));
+}
+
+#[test]
+fn a_second_signal_ends_it_at_once() {
+    let dir = tempdir().unwrap();
+    let ports = ["serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"];
+    let mut command = banter(dir.path(), &ports);
+    let mut child = command
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let greeting = lines.next().unwrap().unwrap();
+    let (_, address) = greeting.rsplit_once("//").unwrap();
+    // A request that never ends holds the drain up.
+    let mut dawdler = TcpStream::connect(address).unwrap();
+    dawdler.write_all(b"GET /livez HTTP/1.1\r\n").unwrap();
+    let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
+    let mut log = BufReader::new(child.stderr.take().unwrap()).lines();
+    kill_process(pid.unwrap(), Signal::TERM).unwrap();
+    assert!(log.any(|line| line.unwrap().contains("draining")));
+    kill_process(pid.unwrap(), Signal::TERM).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(1));
+    let said = log.last().unwrap().unwrap();
+    assert!(said.starts_with("banter: stopped at once"), "{said}");
 }
 
 #[test]

@@ -127,9 +127,13 @@ impl ClientFrame {
     }
 }
 
-/// The parser passes over unknown fields without decoding their escapes, so lone surrogates are
-/// looked for here. In JSON a backslash stands in strings only; what is not JSON is refused anyway.
-fn refuse_lone_surrogates(text: &str) -> Result<(), Unreadable> {
+/// Looks for surrogates that stand alone, wherever in a JSON text. The parser passes over unknown
+/// fields without decoding their escapes, so it does not find them all. In JSON a backslash stands
+/// in strings only; what is not JSON is refused anyway.
+///
+/// # Errors
+/// [`Unreadable::BadFrame`].
+pub fn refuse_lone_surrogates(text: &str) -> Result<(), Unreadable> {
     let mut rest = text.as_bytes();
     while let Some(at) = rest.iter().position(|&b| b == b'\\') {
         rest = &rest[at..];

@@ -1,15 +1,18 @@
 //! JSON bodies, and the exact answer to each way in which one can be wrong.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
+use axum::body::HttpBody as _;
 use axum::extract::{FromRequest, Request};
 use axum::http::{HeaderMap, header};
 use banter_protocol::error::Code;
-use banter_protocol::limit;
+use banter_protocol::{frame, limit};
+
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use serde::de::value::MapDeserializer;
 use serde::de::{self, DeserializeOwned, IntoDeserializer, Visitor};
-use serde_json::Value;
+use serde_json::value::RawValue;
 
 use crate::problem::Problem;
 
@@ -57,6 +60,10 @@ fn check_media_type(headers: &HeaderMap) -> Result<(), Problem> {
 }
 
 async fn read(request: Request, patience: Duration) -> Result<bytes::Bytes, Problem> {
+    // A length over the limit is told at once; what has none is counted as it arrives.
+    if request.body().size_hint().lower() > limit::FRAME_BYTES_MAX as u64 {
+        return Err(Code::TooLarge.into());
+    }
     let body = Limited::new(request.into_body(), limit::FRAME_BYTES_MAX);
     match tokio::time::timeout(patience, body.collect()).await {
         Err(_) => Err(Code::RequestTimeout.into()),
@@ -67,10 +74,15 @@ async fn read(request: Request, patience: Duration) -> Result<bytes::Bytes, Prob
 }
 
 fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
-    let value: Value = serde_json::from_slice(bytes).map_err(|_| Code::BodyMalformed)?;
-    let Value::Object(fields) = value else {
+    let malformed = |_| Code::BodyMalformed;
+    let text = std::str::from_utf8(bytes).map_err(|_| Code::BodyMalformed)?;
+    frame::refuse_lone_surrogates(text).map_err(|_| Code::BodyMalformed)?;
+    // Read no further than needed: what is unknown is passed over, whatever it holds.
+    let whole: &RawValue = serde_json::from_str(text).map_err(malformed)?;
+    if !whole.get().starts_with('{') {
         return Err(Code::NotAnObject.into());
-    };
+    }
+    let fields: BTreeMap<String, &RawValue> = serde_json::from_str(text).map_err(malformed)?;
     let named = fields
         .into_iter()
         .map(|(name, value)| (name.clone(), Field { name, value }));
@@ -81,9 +93,9 @@ fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
 }
 
 /// One field on its way into a `T`; knows its name, so that a refusal can.
-struct Field {
+struct Field<'de> {
     name: String,
-    value: Value,
+    value: &'de RawValue,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -104,7 +116,7 @@ impl de::Error for Refused {
     }
 }
 
-impl IntoDeserializer<'_, Refused> for Field {
+impl<'de> IntoDeserializer<'de, Refused> for Field<'de> {
     type Deserializer = Self;
 
     fn into_deserializer(self) -> Self {
@@ -112,17 +124,18 @@ impl IntoDeserializer<'_, Refused> for Field {
     }
 }
 
-impl<'de> de::Deserializer<'de> for Field {
+impl<'de> de::Deserializer<'de> for Field<'de> {
     type Error = Refused;
 
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Refused> {
-        let Self { name, value } = self;
-        de::Deserializer::deserialize_any(value, visitor).map_err(|_| Refused::Type(name))
+        let mut reader = serde_json::Deserializer::from_str(self.value.get());
+        de::Deserializer::deserialize_any(&mut reader, visitor)
+            .map_err(|_| Refused::Type(self.name))
     }
 
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Refused> {
-        match self.value {
-            Value::Null => visitor.visit_none(),
+        match self.value.get() {
+            "null" => visitor.visit_none(),
             _ => visitor.visit_some(self),
         }
     }
@@ -133,14 +146,19 @@ impl<'de> de::Deserializer<'de> for Field {
         variants: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, Refused> {
-        let field = self.name;
-        de::Deserializer::deserialize_enum(self.value, name, variants, visitor)
-            .map_err(|_| Refused::Type(field))
+        let mut reader = serde_json::Deserializer::from_str(self.value.get());
+        de::Deserializer::deserialize_enum(&mut reader, name, variants, visitor)
+            .map_err(|_| Refused::Type(self.name))
+    }
+
+    /// It was read once, so it is JSON; its value is nobody's business.
+    fn deserialize_ignored_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Refused> {
+        visitor.visit_unit()
     }
 
     serde::forward_to_deserialize_any! {
         bool i8 i16 i32 i64 u8 u16 u32 u64 f32 f64 char str string bytes byte_buf unit
-        unit_struct newtype_struct seq tuple tuple_struct map struct identifier ignored_any
+        unit_struct newtype_struct seq tuple tuple_struct map struct identifier
     }
 }
 
@@ -171,6 +189,9 @@ mod tests {
             ("{}", Code::FieldMissing),
             (r#"{"name":1}"#, Code::FieldType),
             (r#"{"name":null}"#, Code::FieldType),
+            (r#"{"name":1e400}"#, Code::FieldType),
+            (r#"{"name":"a","x":"\ud800"}"#, Code::BodyMalformed),
+            ("{\"name\":\"a\",\"x\":\"\u{1}\"}", Code::BodyMalformed),
             (r#"{"name":"a","private":"yes"}"#, Code::FieldType),
         ] {
             let (found, body) = code(text);
@@ -183,7 +204,11 @@ mod tests {
 
     #[test]
     fn unknown_fields_are_ignored() {
-        let sample: Sample = parse(br#"{"name":"a","private":null,"x":[1,{"y":2}]}"#).unwrap();
-        assert_eq!(sample.name, "a");
+        let deep = format!("{}{}", "[".repeat(30_000), "]".repeat(30_000));
+        for unknown in ["[1,{\"y\":2}]", "1e400", &"9".repeat(400), &deep] {
+            let text = format!(r#"{{"x":{unknown},"name":"a","private":null}}"#);
+            let sample: Sample = parse(text.as_bytes()).unwrap();
+            assert_eq!(sample.name, "a");
+        }
     }
 }

@@ -23,8 +23,9 @@ use tokio::sync::{Mutex, MutexGuard};
 
 use crate::error::{Error, Result};
 
-/// How long a connection waits for another process's write.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a connection waits for another process's write: many times what our own commands
+/// take, and short enough that a sender is refused while somebody still waits for the answer.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(2);
 /// Readers: twice the cores, because a reader that reads from disk waits.
 const READERS_MAX: u32 = 4;
 /// Memory that each connection may use for pages, in KiB (negative: `SQLite`'s way to say KiB).

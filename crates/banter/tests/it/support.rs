@@ -1,5 +1,18 @@
 //! The program under test, as its users start it.
 
+pub(crate) mod audit;
+pub(crate) mod contract;
+pub(crate) mod disk;
+pub(crate) mod fixture;
+pub(crate) mod http;
+pub(crate) mod logs;
+pub(crate) mod message;
+pub(crate) mod person;
+pub(crate) mod schema;
+pub(crate) mod seed;
+pub(crate) mod socket;
+pub(crate) mod talker;
+
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, ExitStatus, Output, Stdio};
@@ -12,6 +25,11 @@ use tempfile::TempDir;
 /// Longest wait for anything: far beyond what a loaded machine needs, so that reaching it is a
 /// failure and not bad luck.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Everybody's password; looked for in logs.
+pub(crate) const PASSWORD: &str = "correct horse battery staple";
+/// A word of every message; looked for in logs.
+pub(crate) const MARK: &str = "murmur";
 
 /// `banter` with these arguments, in a directory of its own and with nothing from our environment
 /// that would configure it.

@@ -1,0 +1,62 @@
+//! Holds what clients have seen against the history of a channel.
+
+use std::collections::HashMap;
+
+use serde_json::Value;
+
+use super::talker::Record;
+
+/// Number and message id of every entry of a history, which must be without a gap from `first` on,
+/// and hold each message once. Entries other than messages have an empty id.
+#[track_caller]
+pub(crate) fn dense(history: &[Value], first: u64) -> Vec<(u64, String)> {
+    let mut once: HashMap<(&str, &str), u64> = HashMap::new();
+    let mut entries = Vec::with_capacity(history.len());
+    for (expected, entry) in (first..).zip(history) {
+        let seq = entry["seq"].as_u64().expect("a number");
+        assert_eq!(seq, expected, "history has a gap or a repeat: {entry}");
+        let id = entry["id"].as_str().unwrap_or_default();
+        if entry["type"] == "message" {
+            let author = entry["author"].as_str().expect("an author");
+            if let Some(other) = once.insert((author, id), seq) {
+                panic!("one message under the numbers {other} and {seq}: {entry}");
+            }
+        }
+        entries.push((seq, id.to_owned()));
+    }
+    entries
+}
+
+/// Everything that was acked stands in history, under the number that was told.
+#[track_caller]
+pub(crate) fn acked_is_kept(channel: &str, history: &[(u64, String)], record: &Record) {
+    let mut kept = 0;
+    for ((of, id), seq) in &record.acked {
+        if of == channel {
+            kept += 1;
+            let at = history.binary_search_by_key(seq, |entry| entry.0);
+            let found = at.ok().map(|at| &history[at].1);
+            assert_eq!(found, Some(id), "acked under {seq}, and not kept there");
+        }
+    }
+    eprintln!("{channel}: {kept} acked messages are kept");
+}
+
+/// Everything that was applied is what history says, from the first to the last, without a gap.
+#[track_caller]
+pub(crate) fn applied_is_history(channel: &str, history: &[(u64, String)], record: &Record) {
+    let Some(applied) = record
+        .entries
+        .get(channel)
+        .filter(|entries| !entries.is_empty())
+    else {
+        return;
+    };
+    let first = history.binary_search_by_key(&applied[0].0, |entry| entry.0);
+    let first = first.expect("what was applied first is in history");
+    let same = history.get(first..first + applied.len());
+    assert!(
+        same == Some(applied),
+        "what was delivered is not what history says"
+    );
+}

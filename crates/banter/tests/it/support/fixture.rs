@@ -1,0 +1,419 @@
+//! A running chat, and what a test may do to it. The promises are tested against every kind.
+
+use std::io::{BufRead as _, BufReader};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex, mpsc};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use super::contract::Contract;
+use super::http::{Answer, Connection, Request};
+use super::logs;
+use super::person::Person;
+use super::seed::Seed;
+use super::{PASSWORD, PATIENCE, Ran, banter};
+
+/// What the chat is made of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// One process with its own database file.
+    Embedded,
+}
+
+/// What a kind of chat promises beyond what all promise.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Capabilities {
+    /// The level that an `ack` tells.
+    pub(crate) level: &'static str,
+    /// How long a change may take to reach every socket.
+    pub(crate) settling: Duration,
+}
+
+/// Makes one test of each function for every kind of chat.
+macro_rules! for_every_kind {
+    ($($promise:ident),* $(,)?) => {
+        mod embedded {
+            $(
+                #[test]
+                fn $promise() {
+                    super::$promise($crate::support::fixture::Kind::Embedded);
+                }
+            )*
+        }
+    };
+}
+pub(crate) use for_every_kind;
+
+/// How a chat is to be started.
+#[derive(Debug)]
+pub(crate) struct Setup {
+    kind: Kind,
+    variables: Vec<(String, String)>,
+    data_dir: Option<PathBuf>,
+    /// A command and its arguments that start the server in a narrower place.
+    wrapper: Vec<String>,
+    expected: Vec<&'static str>,
+    allowed: Vec<&'static str>,
+}
+
+impl Setup {
+    /// Sets `section.key`.
+    pub(crate) fn set(mut self, key: &str, value: impl Into<String>) -> Self {
+        let variable = format!("BANTER_{}", key.to_uppercase().replace('.', "__"));
+        self.variables.push((variable, value.into()));
+        self
+    }
+
+    /// Where the data are kept; else in a directory of its own.
+    pub(crate) fn data_dir(mut self, path: &Path) -> Self {
+        self.data_dir = Some(path.to_owned());
+        self
+    }
+
+    /// Starts the server through another command.
+    pub(crate) fn through(mut self, wrapper: &[&str]) -> Self {
+        self.wrapper = wrapper.iter().map(|&part| part.to_owned()).collect();
+        self
+    }
+
+    /// Warnings that contain this text may be logged.
+    pub(crate) fn allow_log(mut self, text: &'static str) -> Self {
+        self.allowed.push(text);
+        self
+    }
+
+    /// Warnings that contain this text are part of the test, and must be logged.
+    pub(crate) fn expect_log(mut self, text: &'static str) -> Self {
+        self.expected.push(text);
+        self
+    }
+
+    /// Starts it.
+    #[track_caller]
+    pub(crate) fn start(self) -> Fixture {
+        let Kind::Embedded = self.kind;
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let mut fixture = Fixture {
+            data_dir: self
+                .data_dir
+                .clone()
+                .unwrap_or_else(|| dir.path().join("data")),
+            dir,
+            address: free_address(),
+            admin: free_address(),
+            setup: self,
+            server: None,
+            log: Arc::default(),
+            contract: None,
+        };
+        fixture.start();
+        fixture
+    }
+}
+
+/// An address that stays free while the server is down: outside the range from which the system
+/// takes ports for outgoing connections.
+fn free_address() -> SocketAddr {
+    let mut seed = Seed::unrepeatable();
+    loop {
+        let port = 10_240 + u16::try_from(seed.below(20_000)).unwrap();
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        if TcpListener::bind(address).is_ok() {
+            return address;
+        }
+    }
+}
+
+/// A running chat. Dropped, it is killed, and its log is held against what may be in it.
+#[derive(Debug)]
+pub(crate) struct Fixture {
+    setup: Setup,
+    dir: TempDir,
+    data_dir: PathBuf,
+    address: SocketAddr,
+    admin: SocketAddr,
+    server: Option<Server>,
+    log: Arc<Mutex<Vec<String>>>,
+    contract: Option<&'static Contract>,
+}
+
+#[derive(Debug)]
+struct Server {
+    child: Child,
+    log_reader: JoinHandle<()>,
+}
+
+impl Fixture {
+    /// A chat with other settings than the default ones.
+    pub(crate) const fn setup(kind: Kind) -> Setup {
+        Setup {
+            kind,
+            variables: Vec::new(),
+            data_dir: None,
+            wrapper: Vec::new(),
+            expected: Vec::new(),
+            allowed: Vec::new(),
+        }
+    }
+
+    /// A chat with the default settings.
+    #[track_caller]
+    pub(crate) fn of(kind: Kind) -> Self {
+        Self::setup(kind).start()
+    }
+
+    /// A chat in one process.
+    #[track_caller]
+    pub(crate) fn new() -> Self {
+        Self::of(Kind::Embedded)
+    }
+
+    pub(crate) const fn capabilities(&self) -> Capabilities {
+        let Kind::Embedded = self.setup.kind;
+        Capabilities {
+            level: "stored",
+            settling: Duration::ZERO,
+        }
+    }
+
+    /// Where people reach it.
+    pub(crate) fn base_url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    pub(crate) const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The place of the data.
+    pub(crate) fn data_dir(&self) -> &Path {
+        &self.data_dir
+    }
+
+    /// Where people reach it, with the documents that it is held to.
+    pub(crate) fn site(&self) -> Site {
+        Site {
+            address: self.address,
+            contract: self.contract.expect("it was started"),
+        }
+    }
+
+    /// Sends a request; the answer keeps what the document promises.
+    #[track_caller]
+    pub(crate) fn call(&self, request: &Request) -> Answer {
+        self.site().call(request)
+    }
+
+    /// Sends a request to the operators' address.
+    #[track_caller]
+    pub(crate) fn admin(&self, request: &Request) -> Answer {
+        Connection::open(self.admin).call(request)
+    }
+
+    /// Makes an account.
+    #[track_caller]
+    pub(crate) fn register(&self, username: &str) -> Person {
+        Person::register(self.site(), username)
+    }
+
+    /// Makes accounts.
+    #[track_caller]
+    pub(crate) fn people<const N: usize>(&self, usernames: [&str; N]) -> [Person; N] {
+        usernames.map(|username| self.register(username))
+    }
+
+    /// Runs a command beside the server, on the same data.
+    pub(crate) fn command(&self, arguments: &[&str]) -> Ran {
+        let mut command = self.prepare(arguments);
+        Ran::from(command.output().expect("it starts"))
+    }
+
+    fn prepare(&self, arguments: &[&str]) -> Command {
+        let mut command = banter(self.dir.path(), arguments);
+        command
+            .envs(self.setup.variables.iter().map(|(k, v)| (k, v)))
+            .env("BANTER_SERVER__DATA_DIR", &self.data_dir);
+        command
+    }
+
+    fn serve(&self) -> Command {
+        let plain = self.prepare(&["serve"]);
+        let mut command = match self.setup.wrapper.split_first() {
+            None => plain,
+            Some((wrapper, arguments)) => {
+                let mut wrapped = Command::new(wrapper);
+                wrapped.args(arguments).arg(plain.get_program());
+                wrapped.args(plain.get_args()).current_dir(self.dir.path());
+                for (variable, value) in plain.get_envs() {
+                    match value {
+                        Some(value) => wrapped.env(variable, value),
+                        None => wrapped.env_remove(variable),
+                    };
+                }
+                wrapped
+            }
+        };
+        command
+            .args(["--listen", &self.address.to_string()])
+            .args(["--admin-listen", &self.admin.to_string()])
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        command
+    }
+
+    /// Starts the server, which is not running, and waits until it can serve.
+    #[track_caller]
+    pub(crate) fn start(&mut self) {
+        assert!(self.server.is_none(), "it is running already");
+        let mut child = self.serve().spawn().expect("it starts");
+        let mut stdout = BufReader::new(child.stdout.take().expect("piped"));
+        let stderr = BufReader::new(child.stderr.take().expect("piped"));
+        let log = self.log.clone();
+        let log_reader = std::thread::spawn(move || {
+            for line in stderr.lines().map_while(Result::ok) {
+                log.lock().expect("no reader panics").push(line);
+            }
+        });
+        self.server = Some(Server { child, log_reader });
+        let (sender, receiver) = mpsc::channel();
+        std::thread::spawn(move || {
+            let mut greeting = String::new();
+            let _ = stdout.read_line(&mut greeting);
+            let _ = sender.send(greeting);
+        });
+        let greeting = receiver.recv_timeout(PATIENCE).unwrap_or_default();
+        assert!(
+            greeting.trim_end().ends_with(&self.base_url()),
+            "not ready: {greeting:?} {:?}",
+            self.log.lock().expect("no reader panics")
+        );
+        let contract = Contract::of(&mut Connection::open(self.address));
+        self.contract = Some(contract);
+    }
+
+    fn server(&self) -> &Server {
+        self.server.as_ref().expect("it is running")
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.server().child.id()
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        let pid = i32::try_from(self.pid()).ok().and_then(Pid::from_raw);
+        kill_process(pid.expect("a process has an id"), signal).expect("it is ours");
+    }
+
+    /// Waits until the server has ended.
+    #[track_caller]
+    pub(crate) fn wait(&mut self) -> ExitStatus {
+        let mut server = self.server.take().expect("it is running");
+        let started = Instant::now();
+        loop {
+            if let Some(status) = server.child.try_wait().expect("it is ours") {
+                server.log_reader.join().expect("it reads on");
+                return status;
+            }
+            assert!(started.elapsed() < PATIENCE, "the server did not end");
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+
+    /// Ends it as an operator does.
+    #[track_caller]
+    pub(crate) fn stop(&mut self) {
+        self.signal(Signal::TERM);
+        let status = self.wait();
+        assert_eq!(status.code(), Some(0), "{status}");
+    }
+
+    /// Ends it as an operator does, and starts it again.
+    #[track_caller]
+    pub(crate) fn restart(&mut self) {
+        self.stop();
+        self.start();
+    }
+
+    /// Ends it as a power failure of the process does: `kill -9`.
+    #[track_caller]
+    pub(crate) fn kill(&mut self) {
+        self.signal(Signal::KILL);
+        self.wait();
+    }
+
+    /// Resident memory of the server, in KiB.
+    pub(crate) fn memory(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid()));
+        let status = status.expect("it is running");
+        let line = status.lines().find(|line| line.starts_with("VmRSS:"));
+        let words = line.and_then(|line| line.split_whitespace().nth(1));
+        words.and_then(|kib| kib.parse().ok()).expect("a number")
+    }
+
+    /// The value of a metric without labels, or the sum over all labels.
+    #[track_caller]
+    pub(crate) fn metric(&self, name: &str) -> f64 {
+        let text = self.admin(&Request::get("/metrics")).text();
+        let mut sum = None;
+        for line in text.lines().filter(|line| !line.starts_with('#')) {
+            let (series, value) = line.rsplit_once(' ').expect("a sample");
+            if series.split('{').next() == Some(name) {
+                *sum.get_or_insert(0.0) += value.parse::<f64>().expect("a number");
+            }
+        }
+        sum.unwrap_or(0.0)
+    }
+
+    /// Lines of the log so far.
+    pub(crate) fn log(&self) -> Vec<String> {
+        self.log.lock().expect("no reader panics").clone()
+    }
+}
+
+impl Drop for Fixture {
+    fn drop(&mut self) {
+        if let Some(mut server) = self.server.take() {
+            let _ = server.child.kill();
+            let _ = server.child.wait();
+            let _ = server.log_reader.join();
+        }
+        let log = self.log();
+        if std::thread::panicking() {
+            let from = log.len().saturating_sub(30);
+            eprintln!("the server's log ends with:\n{}", log[from..].join("\n"));
+            return;
+        }
+        logs::check(&log, &self.setup.expected, &self.setup.allowed);
+    }
+}
+
+/// Where a chat is reached, and what it is held to.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Site {
+    pub(crate) address: SocketAddr,
+    pub(crate) contract: &'static Contract,
+}
+
+impl Site {
+    /// Sends a request; the answer keeps what the document promises.
+    #[track_caller]
+    pub(crate) fn call(&self, request: &Request) -> Answer {
+        let answer = Connection::open(self.address).call(request);
+        self.contract.check_answer(request, &answer);
+        answer
+    }
+
+    /// Registers or logs in.
+    #[track_caller]
+    pub(crate) fn enter(&self, how: &str, username: &str) -> Answer {
+        let credentials: Value = json!({"username": username, "password": PASSWORD});
+        self.call(&Request::post(format!("/v1/auth/{how}")).json(&credentials))
+    }
+}

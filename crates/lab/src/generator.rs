@@ -235,10 +235,7 @@ impl Generator {
                 self.channels[*channel].watchers.push(key);
             }
             if seat.reads {
-                let data = epoll::EventData::new_u64(key as u64);
-                let stream = connection.stream();
-                epoll::add(&self.epoll, stream, data, epoll::EventFlags::IN)
-                    .context("poll a socket")?;
+                self.listen(key, &connection)?;
             }
             self.connections.push(connection);
         }
@@ -289,6 +286,39 @@ impl Generator {
             }
             self.poll(end - now)?;
         }
+    }
+
+    /// Has those that did not read read what is there for them.
+    ///
+    /// # Errors
+    /// The system refuses.
+    pub fn read_again(&mut self) -> Result<()> {
+        for (key, connection) in self.connections.iter().enumerate() {
+            if !connection.reads() {
+                self.listen(key, connection)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn listen(&self, key: usize, connection: &Connection) -> Result<()> {
+        let data = epoll::EventData::new_u64(key as u64);
+        epoll::add(
+            &self.epoll,
+            connection.stream(),
+            data,
+            epoll::EventFlags::IN,
+        )
+        .context("poll a socket")
+    }
+
+    /// The codes with which the server has closed sockets.
+    #[must_use]
+    pub fn closed_with(&self) -> Vec<u16> {
+        self.connections
+            .iter()
+            .filter_map(Connection::closed)
+            .collect()
     }
 
     /// How many sockets the server has closed.

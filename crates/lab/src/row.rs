@@ -53,7 +53,7 @@ pub const ALL: &[Row] = &[
     },
     Row {
         name: "room-max",
-        work: "the same, as fast as it goes, server on one core",
+        work: "the same, as fast as it goes with 256 under way, server on one core",
         measure: broadcast::room_max,
     },
     Row {
@@ -63,7 +63,7 @@ pub const ALL: &[Row] = &[
     },
     Row {
         name: "rooms-max",
-        work: "200 channels of 10 members, as fast as it goes, server on one core",
+        work: "200 channels of 10 members, as fast as it goes with 10 under way each, server on one core",
         measure: broadcast::rooms_max,
     },
     Row {
@@ -78,7 +78,7 @@ pub const ALL: &[Row] = &[
     },
     Row {
         name: "sends",
-        work: "durable sends over 200 connections, both cores",
+        work: "durable sends over 200 connections with 10 under way each, both cores",
         measure: broadcast::sends,
     },
     Row {

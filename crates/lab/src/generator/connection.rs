@@ -109,6 +109,15 @@ impl Connection {
         self.gone
     }
 
+    pub(super) const fn reads(&self) -> bool {
+        self.hearing.reads
+    }
+
+    /// The code with which the server has closed it.
+    pub(super) const fn closed(&self) -> Option<u16> {
+        self.hearing.closed
+    }
+
     pub(super) const fn has_unsent(&self) -> bool {
         !self.unsent.is_empty()
     }

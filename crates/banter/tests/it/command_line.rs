@@ -212,7 +212,13 @@ fn ctrl_c_stops_it_too() {
 #[test]
 fn a_second_signal_ends_it_at_once() {
     let dir = tempdir().unwrap();
-    let ports = ["serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"];
+    let ports = [
+        "serve",
+        "--listen",
+        "127.0.0.1:0",
+        "--admin-listen",
+        "127.0.0.1:0",
+    ];
     let mut command = banter(dir.path(), &ports);
     let mut child = command
         .stdout(Stdio::piped())

@@ -15,6 +15,8 @@ pub mod service;
 
 pub mod process;
 
+pub mod machine;
+
 pub mod statistics;
 
 pub mod commit;

@@ -1,6 +1,6 @@
 //! Figures, targets, and what to make of them.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 
 use serde::Serialize;
 
@@ -166,6 +166,48 @@ impl Report {
     }
 }
 
+/// The rows as a table in Markdown: of each the figures that have a target.
+#[must_use]
+pub fn table(reports: &[Report]) -> String {
+    let mut table = String::from("| work | measured | target |\n|---|---|---|\n");
+    for report in reports {
+        let asked = report.figures.iter().filter(|f| f.target.is_some());
+        let told: Vec<&Figure> = match asked.clone().count() {
+            0 => report.figures.iter().take(2).collect(),
+            _ => asked.collect(),
+        };
+        let tell = |tell: &dyn Fn(&Figure) -> String| {
+            let told: Vec<_> = told.iter().map(|figure| tell(figure)).collect();
+            told.join("<br>")
+        };
+        let measured =
+            tell(&|figure| format!("{} {} {}", figure.name, number(figure.value), figure.unit));
+        let target = tell(&|figure| figure.target.map_or(String::new(), |t| t.to_string()));
+        let verdict = match report.verdict {
+            "ok" => "",
+            other => &format!(" ({other})"),
+        };
+        let work = report.work;
+        // Writing to a string cannot fail.
+        let _ = writeln!(table, "| {work}{verdict} | {measured} | {target} |");
+    }
+    table
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (sign, must, next) = match *self {
+            Target::AtMost(must, next) => ('≤', must, next),
+            Target::AtLeast(must, next) => ('≥', must, next),
+        };
+        write!(f, "{sign} {}", number(must))?;
+        if (next - must).abs() > f64::EPSILON {
+            write!(f, " → {}", number(next))?;
+        }
+        Ok(())
+    }
+}
+
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{:<8} {}: {}", self.verdict, self.name, self.work)?;
@@ -177,14 +219,7 @@ impl fmt::Display for Report {
                 figure.name, figure.unit
             )?;
             if let Some(target) = figure.target {
-                let (sign, must, next) = match target {
-                    Target::AtMost(must, next) => ('≤', must, next),
-                    Target::AtLeast(must, next) => ('≥', must, next),
-                };
-                write!(f, " {sign} {}", number(must))?;
-                if (next - must).abs() > f64::EPSILON {
-                    write!(f, " → {}", number(next))?;
-                }
+                write!(f, " {target}")?;
                 let mark = match figure.grade() {
                     Some(Grade::Missed) => "  missed",
                     Some(Grade::Beyond) => "  beyond",
@@ -278,6 +313,17 @@ mod tests {
             ..outcome(1.0)
         };
         assert_eq!(Report::new("room", "", &[lossy]).verdict, "missed");
+    }
+
+    #[test]
+    fn the_table_tells_what_was_asked() {
+        let mut row = outcome(50.0);
+        row.figure(Figure::new("generator", 0.5, "cores"));
+        let table = table(&[Report::new("room", "one room", &[row])]);
+        assert!(
+            table.ends_with("| one room | p99 50 ms | ≤ 60 → 30 |\n"),
+            "{table}"
+        );
     }
 
     #[test]

@@ -4,8 +4,9 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result, bail};
+use banter_lab::machine::Machine;
 use banter_lab::process::raise_descriptors;
-use banter_lab::report::Report;
+use banter_lab::report::{Outcome, Report, table};
 use banter_lab::row::{ALL, Bench, Row};
 use banter_lab::seed::Seeds;
 use banter_lab::service;
@@ -25,9 +26,15 @@ struct Arguments {
     /// Measure each row so often, and tell the medians
     #[arg(long, value_name = "N", default_value_t = 1)]
     runs: usize,
+    /// Measure again, up to so often, when a run is INVALID
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    tries: usize,
     /// Also write the figures there, as JSON
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
+    /// Also print the figures that have a target as a table in Markdown
+    #[arg(long)]
+    markdown: bool,
     /// Where data directories are kept [default: bench, beside the folder of this program]
     #[arg(long, value_name = "DIRECTORY")]
     dir: Option<PathBuf>,
@@ -63,23 +70,42 @@ fn run(arguments: &Arguments) -> Result<()> {
     };
     // The kernel takes as many as there may be; a row that needs more says so.
     let _ = raise_descriptors();
-    let seeds = Seeds::new(&home, &service::binary()?, arguments.keep)?;
-    let bench = Bench::new(seeds)?;
+    let binary = service::binary()?;
+    let machine = Machine::new(&binary);
+    say(&machine.to_string());
+    say("");
+    let bench = Bench::new(Seeds::new(&home, &binary, arguments.keep)?)?;
     let mut reports = Vec::new();
     for row in rows {
         let outcomes: Result<Vec<_>> = (0..arguments.runs.max(1))
-            .map(|_| row.measure(&bench))
+            .map(|_| measure(&row, &bench, arguments.tries))
             .collect();
         let report = Report::new(row.name, row.work, &outcomes?);
         say(&report.to_string());
         reports.push(report);
         if let Some(file) = &arguments.json {
             // After every row: a run that is cut short leaves what it found.
-            let text = serde_json::to_vec_pretty(&reports).context("write the figures")?;
+            let all = serde_json::json!({ "version": 1, "machine": machine, "rows": reports });
+            let text = serde_json::to_vec_pretty(&all).context("write the figures")?;
             std::fs::write(file, text).with_context(|| format!("write {}", file.display()))?;
         }
     }
+    if arguments.markdown {
+        say(&table(&reports));
+    }
     Ok(())
+}
+
+/// Measures a row, again while the machine is disturbed.
+fn measure(row: &Row, bench: &Bench, tries: usize) -> Result<Outcome> {
+    let mut outcome = row.measure(bench)?;
+    for _ in 1..tries {
+        if outcome.objections.is_empty() {
+            break;
+        }
+        outcome = row.measure(bench)?;
+    }
+    Ok(outcome)
 }
 
 fn chosen(names: &[String]) -> Result<Vec<Row>> {

@@ -198,6 +198,10 @@ impl Pump {
                 continue;
             }
             socket.outbound.set_member(id, true);
+            if socket.channels.contains(&id) {
+                // Its `hello` has read this join from the database, before the bus told of it.
+                continue;
+            }
             // Its entry is the next of this channel, so nothing needs to be read.
             let channel = self.channels.entry(id).or_default();
             if socket.ended.contains(&id) {
@@ -233,7 +237,11 @@ impl Pump {
         let Some(socket) = self.sockets.get(key) else {
             return;
         };
-        socket.channels.retain(|channel| *channel != id);
+        let Some(place) = socket.channels.iter().position(|channel| *channel == id) else {
+            // Its `hello` has found the user gone, before the bus told of it.
+            return;
+        };
+        socket.channels.swap_remove(place);
         if let Some(place) = socket.replaying.iter().position(|channel| *channel == id) {
             socket.replaying.swap_remove(place);
             socket.ended.push(id);
@@ -262,29 +270,53 @@ impl Pump {
         };
         socket.attached = true;
         let early = std::mem::take(&mut socket.early);
+        // What was read from the database is newer than some of what the bus told meanwhile.
+        let news = |channel: ChannelId, read: Seq| {
+            let mut of_channel = early.iter().filter(move |e| e.channel == channel);
+            of_channel.rfind(move |early| early.seq > read).copied()
+        };
         for subscription in subscriptions {
-            self.admit(key, subscription.channel, subscription.after, false);
+            let id = subscription.channel;
+            match news(id, subscription.head) {
+                Some(Early {
+                    seq, joined: false, ..
+                }) => self.admit_until(key, id, subscription.after, seq),
+                _ => {
+                    self.admit(key, id, subscription.after, false);
+                }
+            }
         }
         for Early {
             channel,
             seq,
             joined,
-        } in early
+            ..
+        } in &early
         {
-            let known = subscriptions.iter().find(|s| s.channel == channel);
-            // What was read from the database is newer than what the bus told meanwhile.
-            if known.is_some_and(|known| known.head >= seq) {
-                continue;
+            let known = subscriptions.iter().any(|s| s.channel == *channel);
+            let last = news(*channel, 0).is_some_and(|last| last.seq == *seq);
+            if *joined && last && !known {
+                outbound.set_member(*channel, true);
+                self.admit(key, *channel, seq - 1, false);
             }
-            let member = outbound.is_member(&channel);
-            outbound.set_member(channel, joined);
-            match (joined, member) {
-                (true, false) => {
-                    self.admit(key, channel, seq - 1, false);
-                }
-                (false, true) => self.part(key, channel, seq),
-                _ => {}
-            }
+        }
+    }
+
+    /// The user has left with entry `until`; up to there a socket gets what it lacks.
+    fn admit_until(&mut self, key: u32, id: ChannelId, after: Seq, until: Seq) {
+        let Some(socket) = self.sockets.get(key) else {
+            return;
+        };
+        socket.outbound.set_member(id, false);
+        socket.ended.push(id);
+        for note in [
+            Note::Replay { channel: id, after },
+            Note::Until {
+                channel: id,
+                seq: until,
+            },
+        ] {
+            socket.outbound.note(note);
         }
     }
 

@@ -5,9 +5,11 @@
 
 use std::sync::Arc;
 
-use banter_protocol::id::{ChannelId, Seq};
+use banter_protocol::entry::Kind;
+use banter_protocol::id::{ChannelId, Seq, UserId};
 use banter_protocol::limit;
 use banter_protocol::websocket::text_frame;
+use banter_storage::entries::Record;
 use bytes::{Bytes, BytesMut};
 
 use crate::app::App;
@@ -91,7 +93,7 @@ impl Replays {
             return Ok(());
         };
         let replay = &mut self.running[place];
-        if replay.frames.is_empty() && !replay.read(app).await? {
+        if replay.frames.is_empty() && !replay.read(app, outbound.user()).await? {
             let (channel, at) = (replay.channel, replay.after);
             if replay.until.is_some() {
                 self.running.swap_remove(place);
@@ -109,13 +111,25 @@ impl Replays {
     }
 }
 
+/// Whether this entry ends a membership of the user.
+fn is_end(record: &Record, user: UserId) -> bool {
+    record.user == Some(user) && matches!(record.entry.kind, Kind::Left { .. })
+}
+
 impl Replay {
     /// Reads the next page; `false`: there is none.
-    async fn read(&mut self, app: &App) -> banter_storage::Result<bool> {
-        let records = app
+    async fn read(&mut self, app: &App, user: UserId) -> banter_storage::Result<bool> {
+        let mut records = app
             .entries
             .range(self.channel, self.after, self.until, self.page)
             .await?;
+        // The database knows that the user has left before the pump says so.
+        if let Some(place) = records.iter().rposition(|record| is_end(record, user))
+            && app.channels.membership(self.channel, user).await?.is_none()
+        {
+            records.truncate(place + 1);
+            self.until = Some(records[place].entry.seq);
+        }
         let Some(last) = records.last() else {
             return Ok(false);
         };

@@ -1,7 +1,7 @@
 //! Delivery: to members alone, everything once and in order, live and on resume.
 
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
@@ -9,9 +9,10 @@ use crate::support::audit;
 use crate::support::fixture::{Fixture, Kind, for_every_kind};
 use crate::support::message::{fresh_id, words};
 use crate::support::person::Person;
-use crate::support::seed::Seed;
-use crate::support::socket::{Heard, Socket};
+use crate::support::socket::Socket;
 use crate::support::talker::{Manner, Talker};
+
+mod membership;
 
 for_every_kind!(
     a_join_is_live_on_all_sockets_at_once,
@@ -20,7 +21,6 @@ for_every_kind!(
     ten_thousand_missed_are_replayed_and_more_are_reset,
     a_resume_meets_live_entries,
     a_reader_that_stops_harms_nobody,
-    members_come_and_go_in_a_storm,
 );
 
 /// A chat whose rates are out of the way of a load.
@@ -293,85 +293,4 @@ fn a_reader_that_stops_harms_nobody(kind: Kind) {
     for seq in next..=head {
         assert_eq!(number(&again.expect("message")["seq"]), seq);
     }
-}
-
-/// Hundreds of joins, leaves and removals while others talk: each membership is whole.
-fn members_come_and_go_in_a_storm(kind: Kind) {
-    const ROUNDS: u64 = 300;
-    let mut seed = Seed::of_run();
-    let chat = unhurried(kind);
-    let [ann, bob, cleo] = chat.people(["ann", "bob", "cleo"]);
-    let channel = ann.create("lounge");
-    cleo.join(&channel);
-    let talks = [
-        Talker::start(&ann, &[&channel], Manner::talks(16)),
-        Talker::start(&cleo, &[&channel], Manner::talks(16)),
-    ];
-    let sockets = [bob.connect(), bob.connect()];
-    let mark = bob.create("mark");
-    let readers = sockets.map(|socket| {
-        let (channel, mark) = (channel.clone(), mark.clone());
-        thread::spawn(move || memberships(socket, &channel, &mark))
-    });
-    for _ in 0..ROUNDS {
-        bob.join(&channel);
-        thread::sleep(Duration::from_micros(seed.below(3_000)));
-        if seed.below(2) == 0 {
-            bob.leave(&channel);
-        } else {
-            assert_eq!(ann.remove(&channel, "bob").status, 204);
-            assert_eq!(ann.add(&channel, "bob").status, 204);
-            thread::sleep(Duration::from_micros(seed.below(1_000)));
-            bob.leave(&channel);
-        }
-    }
-    bob.post(&mark, "the-end", &words("the end")).ok(201);
-    for talker in talks {
-        talker.finish();
-    }
-    let history = ann.history(&channel);
-    audit::dense(&history, 1);
-    let mut expected = Vec::new();
-    let mut member = false;
-    for entry in &history {
-        let his = entry["user"] == "bob";
-        member |= his && entry["type"] == "joined";
-        if member {
-            expected.push(number(&entry["seq"]));
-        }
-        member &= !(his && entry["type"] == "left");
-    }
-    for reader in readers {
-        let delivered = reader.join().expect("it read on");
-        assert_eq!(delivered.len(), expected.len());
-        assert_eq!(
-            delivered, expected,
-            "a gap, a repeat, or something after left"
-        );
-    }
-    eprintln!(
-        "{ROUNDS} rounds, {} entries, {} of them delivered",
-        history.len(),
-        expected.len()
-    );
-}
-
-/// Numbers of the entries that came of a channel, until something comes of another.
-fn memberships(mut socket: Socket, channel: &str, mark: &str) -> Vec<u64> {
-    let mut entries = Vec::new();
-    let until = Instant::now() + Duration::from_secs(120);
-    while Instant::now() < until {
-        match socket.hear() {
-            Heard::Frame(frame) if frame["channel"] == *channel => {
-                entries.push(number(&frame["seq"]));
-            }
-            Heard::Frame(frame) if frame["channel"] == *mark => {
-                if frame["type"] == "message" {
-                    return entries;
-                }
-            }
-            other => panic!("{other:?}"),
-        }
-    }
-    panic!("the mark did not come");
 }

@@ -13,6 +13,7 @@ mod hostile;
 mod limits;
 mod login;
 mod openapi;
+mod races;
 mod secrecy;
 mod send;
 mod smoke;

@@ -60,3 +60,33 @@ pub(crate) fn applied_is_history(channel: &str, history: &[(u64, String)], recor
         "what was delivered is not what history says"
     );
 }
+
+/// A member who came and went has applied what history says, in its order, and left out nothing of
+/// a membership: whatever is missing lies behind a `left` of their own, or behind a position that
+/// was not resumed because they had left.
+#[track_caller]
+pub(crate) fn memberships_are_whole(
+    channel: &str,
+    history: &[Value],
+    member: &str,
+    record: &Record,
+) {
+    let applied = record.entries.get(channel).map_or(&[][..], Vec::as_slice);
+    let at = |seq: u64| &history[usize::try_from(seq).unwrap() - 1];
+    for (seq, id) in applied {
+        assert_eq!(
+            at(*seq)["id"].as_str().unwrap_or_default(),
+            id,
+            "not what history says"
+        );
+    }
+    for pair in applied.windows(2) {
+        let (last, next) = (pair[0].0, pair[1].0);
+        let left = (at(last)["type"] == "left" && at(last)["user"] == member)
+            || record.given_up.contains(&(channel.to_owned(), last));
+        assert!(
+            next == last + 1 || (left && next > last),
+            "a gap between {last} and {next}"
+        );
+    }
+}

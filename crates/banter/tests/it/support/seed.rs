@@ -15,6 +15,11 @@ impl Seed {
         Self(seed)
     }
 
+    /// One of many sources that do not depend on each other's use.
+    pub(crate) const fn from(seed: u64) -> Self {
+        Self(seed)
+    }
+
     /// Another seed each time.
     pub(crate) fn unrepeatable() -> Self {
         Self(now() ^ (u64::from(std::process::id()) << 32))

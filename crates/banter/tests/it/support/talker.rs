@@ -57,6 +57,8 @@ pub(crate) struct Record {
     pub(crate) entries: BTreeMap<String, Vec<(u64, String)>>,
     /// By channel and message id: the number that was acked.
     pub(crate) acked: HashMap<(String, String), u64>,
+    /// Positions that could not be resumed, as the membership had ended meanwhile.
+    pub(crate) given_up: Vec<(String, u64)>,
     /// Sends that were not answered when a socket ended, each time.
     pub(crate) in_flight: Vec<usize>,
     /// Codes of refusals that were sent again.
@@ -72,6 +74,8 @@ struct Shared {
     connected: AtomicBool,
     /// Says nothing new, and ends when everything is answered.
     finish: AtomicBool,
+    /// Drops its connection and comes back.
+    shake: AtomicBool,
 }
 
 /// A running talker.
@@ -92,6 +96,7 @@ impl Talker {
             manner,
             shared: shared.clone(),
             positions: BTreeMap::new(),
+            ended: BTreeMap::new(),
             outbox: VecDeque::new(),
             sent: 0,
             unanswered: 0,
@@ -140,6 +145,11 @@ impl Talker {
         });
     }
 
+    /// Makes it lose its connection, and come back.
+    pub(crate) fn shake(&self) {
+        self.shared.shake.store(true, SeqCst);
+    }
+
     /// Lets it finish what it began; gives what it has seen.
     #[track_caller]
     pub(crate) fn finish(self) -> Record {
@@ -171,6 +181,8 @@ struct Voice {
     manner: Manner,
     shared: Arc<Shared>,
     positions: BTreeMap<String, (u64, u64)>,
+    /// Channels that this person has left, with the number of the `left` entry.
+    ended: BTreeMap<String, u64>,
     outbox: VecDeque<Send>,
     sent: usize,
     unanswered: usize,
@@ -220,6 +232,7 @@ impl Voice {
         assert_eq!(welcome["type"], "welcome", "{welcome}");
         for (channel, head) in welcome["channels"].as_object().expect("channels") {
             let head = (number(&head["seq"]), number(&head["epoch"]));
+            self.ended.remove(channel);
             let position = self.positions.entry(channel.clone()).or_insert(head);
             assert!(
                 position.0 <= head.0,
@@ -239,6 +252,9 @@ impl Voice {
         loop {
             if self.shared.finish.load(SeqCst) && self.outbox.is_empty() {
                 return true;
+            }
+            if self.shared.shake.swap(false, SeqCst) {
+                return false;
             }
             let patience = self.send_what_is_due(socket);
             let close = match socket.hear_within(patience) {
@@ -305,6 +321,7 @@ impl Voice {
             "ack" => self.acked(frame),
             "error" => self.refused(frame),
             "message" | "joined" | "left" => self.apply(frame),
+            "reset" => self.reset(frame),
             "pong" => {}
             _ => panic!("not expected: {frame}"),
         }
@@ -347,24 +364,37 @@ impl Voice {
         let channel = text(&entry["channel"]);
         let (seq, epoch) = (number(&entry["seq"]), number(&entry["epoch"]));
         let mine = entry["user"] == self.person.name.as_str();
-        match (
-            self.positions.get(&channel),
-            mine && entry["type"] == "joined",
-        ) {
-            (Some(position), false) => {
+        let joins = mine && entry["type"] == "joined";
+        match (self.positions.get(&channel), self.ended.get(&channel)) {
+            (Some(position), _) => {
                 assert_eq!(seq, position.0 + 1, "a gap or a repeat: {entry}");
             }
-            (_, true) => {}
-            (None, false) => panic!("not a member: {entry}"),
+            // A new membership; or a replay that began in the former one goes on into it.
+            (None, Some(left)) if joins => assert!(seq > *left, "a repeat: {entry}"),
+            (None, Some(left)) => assert_eq!(seq, left + 1, "after left: {entry}"),
+            (None, None) => assert!(joins, "not a member: {entry}"),
         }
+        self.ended.remove(&channel);
         if mine && entry["type"] == "left" {
             self.positions.remove(&channel);
+            self.ended.insert(channel.clone(), seq);
         } else {
             self.positions.insert(channel.clone(), (seq, epoch));
         }
         let id = entry["id"].as_str().unwrap_or_default().to_owned();
         let mut record = self.shared.record.lock().expect("it lives");
         record.entries.entry(channel).or_default().push((seq, id));
+    }
+
+    /// Nothing will come of this channel: the membership ended while the connection was away.
+    fn reset(&mut self, reset: &Value) {
+        assert_eq!(reset["reason"], "unavailable", "{reset}");
+        let channel = text(&reset["channel"]);
+        if let Some((seq, _)) = self.positions.remove(&channel) {
+            let mut record = self.shared.record.lock().expect("it lives");
+            record.given_up.push((channel.clone(), seq));
+            self.ended.insert(channel, seq);
+        }
     }
 }
 

@@ -1,7 +1,8 @@
 //! What the process counts, in Prometheus' text format. Names in one place, each with its help.
 
+mod process;
+
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
@@ -15,6 +16,10 @@ use crate::login::metric::LoginMetrics;
 /// Latencies, in seconds: from a quick commit to a stall that somebody will have noticed.
 const LATENCY: [f64; 13] = [
     0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
+];
+/// Lives of sockets, in seconds: from a blink to a day.
+const AGE: [f64; 10] = [
+    1.0, 10.0, 60.0, 300.0, 900.0, 1800.0, 3600.0, 7200.0, 21_600.0, 86_400.0,
 ];
 /// Entries a batch.
 const BATCH: [f64; 10] = [
@@ -51,6 +56,13 @@ pub struct Request {
     pub method: &'static str,
     /// The status.
     pub code: u16,
+}
+
+/// One label: which route.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct Route {
+    /// The route's template, or `unmatched`.
+    pub route: String,
 }
 
 /// All metrics. Cloning shares them.
@@ -91,6 +103,10 @@ pub struct Metrics {
     pub queue_entries: Gauge,
     /// Answers by route.
     pub requests: Family<Request, Counter>,
+    /// From a request's head to the head of its answer, by route.
+    pub request_duration: Family<Route, Histogram, fn() -> Histogram>,
+    /// How long sockets lived.
+    pub connection_age: Histogram,
     /// Logins and what they cost.
     pub login: LoginMetrics,
 }
@@ -100,7 +116,9 @@ impl Metrics {
     #[must_use]
     #[expect(clippy::too_many_lines, reason = "one line a metric, in one list")]
     pub fn new() -> Self {
-        let mut registry = Registry::with_prefix("banter");
+        let mut root = Registry::default();
+        root.register_collector(Box::new(process::Process::new()));
+        let registry = root.sub_registry_with_prefix("banter");
         macro_rules! register {
             ($name:literal, $help:literal, $metric:expr) => {{
                 let metric = $metric;
@@ -202,14 +220,28 @@ impl Metrics {
             "HTTP requests by route, method and status",
             Family::<Request, Counter>::default()
         );
-        let login = LoginMetrics::register(&mut registry);
+        let request_duration = register!(
+            "http_request_duration",
+            "From a request's head to the head of its answer",
+            Family::<Route, Histogram, fn() -> Histogram>::new_with_constructor(|| {
+                Histogram::new(LATENCY)
+            }),
+            Unit::Seconds
+        );
+        let connection_age = register!(
+            "gateway_connection_age",
+            "How long sockets lived",
+            Histogram::new(AGE),
+            Unit::Seconds
+        );
+        let login = LoginMetrics::register(registry);
         let build = prometheus_client::metrics::info::Info::new(vec![(
             "version",
             env!("CARGO_PKG_VERSION"),
         )]);
         registry.register("build", "The running version", build);
         Self {
-            registry: Arc::new(registry),
+            registry: Arc::new(root),
             connections,
             opened,
             closed,
@@ -227,6 +259,8 @@ impl Metrics {
             flush_duration,
             queue_entries,
             requests,
+            request_duration,
+            connection_age,
             login,
         }
     }
@@ -246,6 +280,3 @@ impl Default for Metrics {
         Self::new()
     }
 }
-
-/// A gauge of floating point, for what the system tells in seconds.
-pub type SecondsGauge = Gauge<f64, AtomicU64>;

@@ -1,7 +1,12 @@
 //! The public routes, and the document that is made from them.
 
+use std::time::Instant;
+
 use axum::Router;
-use axum::response::IntoResponse as _;
+use axum::extract::{MatchedPath, Request, State};
+use axum::http::Method;
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi};
@@ -9,7 +14,7 @@ use utoipa_axum::router::OpenApiRouter;
 
 use crate::app::App;
 use crate::http::with_fallbacks;
-use crate::{admin, channels, connect, history, login, page};
+use crate::{admin, channels, connect, history, login, metric, page};
 
 /// What the document says about the whole.
 #[derive(OpenApi)]
@@ -62,5 +67,36 @@ pub(crate) fn router(app: &App) -> Router {
         .route("/livez", get(admin::livez))
         .route("/readyz", get(admin::readyz))
         .merge(page::routes());
-    with_fallbacks(router).with_state(app.clone())
+    with_fallbacks(router)
+        .layer(from_fn_with_state(app.clone(), counted))
+        .with_state(app.clone())
+}
+
+/// Counts a request by its route's template: paths hold ids, and labels must be few.
+async fn counted(State(app): State<App>, request: Request, next: Next) -> Response {
+    let begun = Instant::now();
+    let route = request.extensions().get::<MatchedPath>();
+    let route = route.map_or_else(|| "unmatched".to_owned(), |path| path.as_str().to_owned());
+    let method = match *request.method() {
+        Method::GET => "GET",
+        Method::HEAD => "HEAD",
+        Method::POST => "POST",
+        Method::PUT => "PUT",
+        Method::DELETE => "DELETE",
+        _ => "other",
+    };
+    let response = next.run(request).await;
+    let code = response.status().as_u16();
+    let labels = metric::Request {
+        route: route.clone(),
+        method,
+        code,
+    };
+    app.metrics.requests.get_or_create(&labels).inc();
+    let lasted = app
+        .metrics
+        .request_duration
+        .get_or_create(&metric::Route { route });
+    lasted.observe(begun.elapsed().as_secs_f64());
+    response
 }

@@ -79,6 +79,8 @@ pub(super) async fn run(
     let reason = socket.run().await;
     app.broadcast.remove(&outbound).await;
     app.metrics.connections.dec();
+    let age = begun.elapsed().as_secs_f64();
+    app.metrics.connection_age.observe(age);
     app.metrics.closed.get_or_create(&Reason { reason }).inc();
 }
 

@@ -219,8 +219,9 @@ fn a_resume_meets_live_entries(kind: Kind) {
     let (first, epoch) = (number(&joined["seq"]), number(&joined["epoch"]));
     fill(&ann, &channel, first + 3_000);
     let talker = Talker::start(&ann, &[&channel], Manner::talks(32));
-    for round in 0..10 {
-        let from = first + round * 250;
+    for _ in 0..10 {
+        let head = number(&bob.page(&channel, "limit=1")["items"][0]["seq"]);
+        let from = head - 3_000;
         let position = json!({channel.as_str(): {"seq": from, "epoch": epoch}});
         let (mut socket, welcome) = bob.resume(&position);
         let until = number(&welcome["channels"][&channel]["seq"]) + 200;

@@ -253,7 +253,7 @@ fn a_reader_that_has_enough_is_no_failure() {
 #[test]
 fn restarts_are_bridged() {
     const ROUNDS: [Signal; 3] = [Signal::KILL, Signal::TERM, Signal::KILL];
-    let mut server = Server::start();
+    let mut server = Server::start_to_restart();
     let (mut tail, mut send) = {
         let ann = User::new(&server, "ann");
         ann.create("#ops");

@@ -17,6 +17,7 @@ use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, ExitStatus, Output, Stdio};
 use std::sync::mpsc;
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -136,6 +137,8 @@ pub(crate) struct Server {
     stdout: BufReader<ChildStdout>,
     /// The line that it printed when it could serve.
     pub(crate) greeting: String,
+    /// Reads what it logs, to its end.
+    log: Option<JoinHandle<Vec<String>>>,
     dir: PathBuf,
     /// Removed when the server has ended.
     own_dir: Option<TempDir>,
@@ -160,6 +163,17 @@ impl Server {
         server
     }
 
+    /// A server that can be started again where it was.
+    pub(crate) fn start_to_restart() -> Self {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let mut arguments = SERVE;
+        let address = fixture::free_address().to_string();
+        arguments[2] = &address;
+        let mut server = Self::spawn(dir.path(), banter(dir.path(), &arguments));
+        server.own_dir = Some(dir);
+        server
+    }
+
     /// A server on free ports, in this directory, with more arguments.
     pub(crate) fn start_in(dir: &Path, arguments: &[&str]) -> Self {
         Self::spawn(dir, banter(dir, &[&SERVE, arguments].concat()))
@@ -178,8 +192,10 @@ impl Server {
     }
 
     fn spawn(dir: &Path, mut command: Command) -> Self {
-        command.stdout(Stdio::piped());
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("it starts");
+        let stderr = BufReader::new(child.stderr.take().expect("piped"));
+        let log = std::thread::spawn(|| stderr.lines().map_while(Result::ok).collect());
         let mut stdout = BufReader::new(child.stdout.take().expect("piped"));
         let (sender, receiver) = mpsc::channel();
         std::thread::spawn(move || {
@@ -195,6 +211,7 @@ impl Server {
             child,
             stdout,
             greeting,
+            log: Some(log),
             dir: dir.to_owned(),
             own_dir: None,
         }
@@ -237,5 +254,9 @@ impl Drop for Server {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+        let log = self.log.take().and_then(|log| log.join().ok());
+        if !std::thread::panicking() {
+            logs::check(&log.expect("it was read"), &[], &[]);
+        }
     }
 }

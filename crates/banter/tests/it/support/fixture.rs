@@ -119,7 +119,7 @@ impl Setup {
 
 /// An address that stays free while the server is down: outside the range from which the system
 /// takes ports for outgoing connections.
-fn free_address() -> SocketAddr {
+pub(crate) fn free_address() -> SocketAddr {
     let mut seed = Seed::unrepeatable();
     loop {
         let port = 10_240 + u16::try_from(seed.below(20_000)).unwrap();

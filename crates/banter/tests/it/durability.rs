@@ -1,13 +1,17 @@
 //! Acked is kept: through crashes, full disks and a database that cannot be written.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use crate::support::PATIENCE;
 use crate::support::audit;
 use crate::support::fixture::{Fixture, Kind, for_every_kind};
+use crate::support::http::Request;
+use crate::support::message::words;
+use crate::support::person::Person;
 use crate::support::seed::Seed;
 use crate::support::talker::{Manner, Talker};
 
-for_every_kind!(what_was_acked_survives_kill_9);
+for_every_kind!(what_was_acked_survives_kill_9, everything_at_once);
 
 mod faults;
 
@@ -99,4 +103,84 @@ fn acked_above(
     of_channel
         .map(|((_, id), seq)| (*seq, id.clone()))
         .collect()
+}
+
+/// Joins and leaves as far as the server is there; a member in the end.
+fn move_about(person: &Person, channel: &str, mut seed: Seed, until: Instant) {
+    let path = format!("/v1/channels/{channel}/subscription");
+    let call = |method: &str| {
+        let request = Request::new(method, &path).bearer(&person.token);
+        person
+            .site
+            .try_call(&request)
+            .map_or(0, |answer| answer.status)
+    };
+    while Instant::now() < until {
+        let status = call(if seed.below(2) == 0 { "PUT" } else { "DELETE" });
+        assert!([0, 200, 204, 503].contains(&status), "{status}");
+        std::thread::sleep(Duration::from_micros(seed.below(8_000)));
+    }
+    let since = Instant::now();
+    while call("PUT") != 200 {
+        assert!(since.elapsed() < PATIENCE, "the server does not come back");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// Crashes, drains, broken connections, people who come and go, and talk without end.
+fn everything_at_once(kind: Kind) {
+    const LASTS: Duration = Duration::from_secs(12);
+    let mut seed = Seed::of_run();
+    let mut chat = unhurried(kind);
+    let [ann, bob, cleo, dan] = chat.people(["ann", "bob", "cleo", "dan"]);
+    let channel = ann.create("lounge");
+    bob.join(&channel);
+    let talks = [
+        Talker::start(&ann, &[&channel], Manner::talks(24)),
+        Talker::start(&bob, &[&channel], Manner::talks(24)),
+    ];
+    let movers = [cleo, dan].map(|person| {
+        let listener = Talker::start(&person, &[], Manner::LISTENS);
+        (person, listener)
+    });
+    let until = Instant::now() + LASTS;
+    std::thread::scope(|scope| {
+        for (person, _) in &movers {
+            let (own, channel) = (Seed::from(seed.next()), channel.as_str());
+            scope.spawn(move || move_about(person, channel, own, until));
+        }
+        while Instant::now() < until {
+            std::thread::sleep(Duration::from_millis(seed.below(600)));
+            match seed.below(4) {
+                0 => {
+                    chat.kill();
+                    chat.start();
+                }
+                1 => chat.restart(),
+                2 => talks[usize::from(seed.below(2) == 0)].shake(),
+                _ => movers[usize::from(seed.below(2) == 0)].1.shake(),
+            }
+        }
+    });
+    let last = ann.post(&channel, "last", &words("the last")).ok(201)["seq"].clone();
+    for (_, listener) in &movers {
+        listener.wait_for(&channel, last.as_u64().unwrap());
+    }
+    let records = talks.map(Talker::finish);
+    let history = ann.history(&channel);
+    let entries = audit::dense(&history, 1);
+    for record in &records {
+        audit::acked_is_kept(&channel, &entries, record);
+        audit::applied_is_history(&channel, &entries, record);
+    }
+    for (person, listener) in movers {
+        let record = listener.finish();
+        audit::memberships_are_whole(&channel, &history, &person.name, &record);
+        assert!(
+            record.closes.iter().all(|code| [1006, 4000].contains(code)),
+            "{:?}",
+            record.closes
+        );
+    }
+    eprintln!("{} entries", history.len());
 }

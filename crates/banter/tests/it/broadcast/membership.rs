@@ -15,10 +15,31 @@ use crate::support::socket::{Heard, Socket};
 use crate::support::talker::{Manner, Talker};
 
 for_every_kind!(
+    a_membership_counts_from_its_answer_on,
     members_come_and_go_in_a_storm,
     connections_come_and_go_in_a_storm,
     who_leaves_during_a_replay_gets_it_up_to_there,
 );
+
+/// Once a join is answered, every socket of the user may send; once a leave is, none may.
+fn a_membership_counts_from_its_answer_on(kind: Kind) {
+    let chat = unhurried(kind);
+    let [ann, bob] = chat.people(["ann", "bob"]);
+    let channel = ann.create("lounge");
+    // Others make the pumps busy.
+    let talks = Talker::start(&ann, &[&channel], Manner::talks(64));
+    let mut socket = bob.connect();
+    for round in 0..100 {
+        bob.join(&channel);
+        thread::sleep(chat.capabilities().settling);
+        socket.tell(&channel, &format!("in/{round}"), &words(round));
+        bob.leave(&channel);
+        thread::sleep(chat.capabilities().settling);
+        let error = socket.refused(&channel, &format!("out/{round}"), &words(round));
+        assert_eq!(error["code"], "not_a_member");
+    }
+    talks.finish();
+}
 
 /// Hundreds of joins, leaves and removals while others talk: each membership is whole.
 fn members_come_and_go_in_a_storm(kind: Kind) {

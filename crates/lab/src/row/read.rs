@@ -1,9 +1,12 @@
 //! Rows about single calls, and about the start.
 
+use std::fs::File;
+use std::path::Path;
 use std::time::Instant;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use banter_protocol::limit;
+use rustix::fs::{Advice, fadvise};
 use serde_json::json;
 
 use super::{Bench, Placing};
@@ -47,6 +50,14 @@ pub(super) fn history(bench: &Bench) -> Result<Outcome> {
         );
         Ok(took)
     };
+    let file = directory.join("banter.db");
+    forget(&file)?;
+    let mut cold = Times::default();
+    for number in 0..PAGES / 4 {
+        cold.record(page(long, position(LONG, None, number))?);
+    }
+    // Channels are compared with the file in memory, both of them.
+    std::io::copy(&mut File::open(&file)?, &mut std::io::sink())?;
     for _ in 0..PAGES {
         page(short, SHORT)?;
     }
@@ -67,7 +78,9 @@ pub(super) fn history(bench: &Bench) -> Result<Outcome> {
         let figure = Figure::new(name, times.p50_ms(), "ms");
         outcome.figure(figure.with(Target::AtMost(3.0, 3.0)));
     }
-    outcome.figure(Figure::new("anywhere, p99", worst, "ms"));
+    outcome.figure(Figure::new("p99 of the worst", worst, "ms"));
+    let figure = Figure::new("anywhere, file on disk, p50", cold.p50_ms(), "ms");
+    outcome.figure(figure.with(Target::AtMost(3.0, 3.0)));
     outcome.figure(Figure::new("channel of 1,000, p50", fair.p50_ms(), "ms"));
     let figure = Figure::new("slowest over it", slowest / fair.p50_ms(), "times");
     outcome.figure(figure.with(Target::AtMost(1.5, 1.5)));
@@ -76,6 +89,13 @@ pub(super) fn history(bench: &Bench) -> Result<Outcome> {
     outcome.figure(figure.with(Target::AtMost(3.0, 3.0)));
     outcome.cost(&cost);
     Ok(outcome)
+}
+
+/// Asks the system to keep nothing of a file in memory.
+fn forget(file: &Path) -> Result<()> {
+    let file = File::open(file).context("open the database")?;
+    fadvise(&file, 0, None, Advice::DontNeed).context("forget the database")?;
+    Ok(())
 }
 
 /// The entry below which a page is read.

@@ -288,12 +288,14 @@ impl Fixture {
             let _ = stdout.read_line(&mut greeting);
             let _ = sender.send(greeting);
         });
+        let since = Instant::now();
         let greeting = receiver.recv_timeout(PATIENCE).unwrap_or_default();
-        assert!(
-            greeting.trim_end().ends_with(&self.base_url()),
-            "not ready: {greeting:?} {:?}",
-            self.log.lock().expect("no reader panics")
-        );
+        if !greeting.trim_end().ends_with(&self.base_url()) {
+            let status = self.server.as_mut().map(|server| server.child.try_wait());
+            let log = self.log();
+            let waited = since.elapsed();
+            panic!("not ready after {waited:?}: {greeting:?}, {status:?}, {log:?}");
+        }
         let contract = Contract::of(&mut Connection::open(self.address));
         self.contract = Some(contract);
     }

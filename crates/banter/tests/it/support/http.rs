@@ -1,6 +1,6 @@
 //! A small HTTP/1.1 client: one request, one answer, every byte of both under control.
 
-use std::io::{Read as _, Write as _};
+use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 
 use serde_json::Value;
@@ -255,8 +255,15 @@ impl Connection {
 
     fn more(&mut self) -> std::io::Result<()> {
         let mut piece = [0; 16 * 1024];
-        match self.stream.read(&mut piece)? {
-            0 => Err(std::io::ErrorKind::UnexpectedEof.into()),
+        let read = loop {
+            match self.stream.read(&mut piece) {
+                // Whoever stops and continues this process interrupts it.
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                read => break read?,
+            }
+        };
+        match read {
+            0 => Err(ErrorKind::UnexpectedEof.into()),
             read => {
                 self.early.extend_from_slice(&piece[..read]);
                 Ok(())

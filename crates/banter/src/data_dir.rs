@@ -7,7 +7,7 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use banter_server::Settings;
-use banter_storage::Sqlite;
+use banter_storage::{Database, Sqlite};
 use rustix::fs::Mode;
 
 /// The file that the running server holds locked; it tells the server's process id.
@@ -83,19 +83,20 @@ impl Lock {
 ///
 /// # Errors
 /// When it cannot be opened.
-pub(crate) async fn open(settings: &Settings) -> Result<Sqlite> {
+pub(crate) async fn open(settings: &Settings) -> Result<Database> {
     keep_private();
     create(&settings.server.data_dir)?;
     let path = settings.sqlite_path();
     let opened = Sqlite::open(&path).await;
-    opened.with_context(|| format!("cannot use the database {}", path.display()))
+    let opened = opened.with_context(|| format!("cannot use the database {}", path.display()))?;
+    Ok(opened.into())
 }
 
 /// Opens the database for a command that has no use for an empty one.
 ///
 /// # Errors
 /// When there is none, or it cannot be opened.
-pub(crate) async fn open_existing(settings: &Settings) -> Result<Sqlite> {
+pub(crate) async fn open_existing(settings: &Settings) -> Result<Database> {
     let path = settings.sqlite_path();
     if !path.exists() {
         let path = path.display();

@@ -66,7 +66,7 @@ impl List {
         run_async(async {
             let database = data_dir::open_existing(&settings).await?;
             let mut lines = String::new();
-            for key in Stored::sqlite(database).all().await? {
+            for key in Stored::new(&database).all().await? {
                 let state = match key.state {
                     State::Next => "next",
                     State::Active => "active",

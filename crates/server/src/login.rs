@@ -29,7 +29,7 @@ use arc_swap::ArcSwap;
 use banter_protocol::limit;
 use banter_protocol::session::Identity;
 use banter_protocol::time::Timestamp;
-use banter_storage::Sqlite;
+use banter_storage::Database;
 use banter_storage::accounts::Accounts;
 use banter_storage::keys::Keys;
 use banter_storage::revocations::Revocations;
@@ -119,12 +119,12 @@ struct Stores {
 }
 
 impl Stores {
-    fn sqlite(database: &Sqlite) -> Self {
+    fn new(database: &Database) -> Self {
         Self {
-            accounts: Accounts::sqlite(database.clone()),
-            sessions: Sessions::sqlite(database.clone()),
-            keys: Keys::sqlite(database.clone()),
-            revocations: Revocations::sqlite(database.clone()),
+            accounts: Accounts::new(database),
+            sessions: Sessions::new(database),
+            keys: Keys::new(database),
+            revocations: Revocations::new(database),
         }
     }
 }
@@ -156,7 +156,7 @@ impl Login {
     pub async fn start(
         settings: &Settings,
         public_origin: &Origin,
-        database: &Sqlite,
+        database: &Database,
         metrics: &Metrics,
     ) -> Result<Arc<Self>, StartError> {
         let (metrics, now) = (metrics.login.clone(), clock::now());
@@ -169,11 +169,11 @@ impl Login {
     async fn open(
         settings: &Settings,
         public_origin: &Origin,
-        database: &Sqlite,
+        database: &Database,
         metrics: LoginMetrics,
         now: Timestamp,
     ) -> Result<Self, StartError> {
-        let stores = Stores::sqlite(database);
+        let stores = Stores::new(database);
         let secret = server_secret(settings)?;
         let keys = upkeep::found_keys(&stores.keys, &secret, now).await?;
         metrics.signing_key(keys.active().created_at.as_ms());

@@ -6,12 +6,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use banter_protocol::close::Close;
-use banter_storage::Sqlite;
 use banter_storage::accounts::Accounts;
 use banter_storage::bus::{Bus, LocalBus};
 use banter_storage::channels::Channels;
 use banter_storage::entries::Entries;
 use banter_storage::log::{Log, SqliteLog};
+use banter_storage::{Database, Sqlite};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -116,12 +116,13 @@ async fn assemble(settings: Settings, address: SocketAddr) -> Result<App, StartE
         path: path.clone(),
         source,
     };
-    let database = Sqlite::open(&path).await.map_err(failed)?;
+    let sqlite = Sqlite::open(&path).await.map_err(failed)?;
     let metrics = Metrics::new();
     let (local, events) = LocalBus::new();
-    let log = SqliteLog::open(database.clone(), local.clone())
+    let log = SqliteLog::open(sqlite.clone(), local.clone())
         .await
         .map_err(failed)?;
+    let database = Database::from(sqlite);
     let (log, bus) = (Log::Sqlite(log), Bus::Local(local));
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let broadcast = Broadcast::start(events, cores, &metrics)?;
@@ -138,10 +139,10 @@ async fn assemble(settings: Settings, address: SocketAddr) -> Result<App, StartE
     let app = App::new(Parts {
         admissions: Admissions::new(limits.address_upgrades_per_second, limits.address_sockets),
         public_origin,
-        accounts: Accounts::sqlite(database.clone()),
-        channels: Channels::sqlite(&database),
+        accounts: Accounts::new(&database),
+        channels: Channels::new(&database),
         seats: Seats::default(),
-        entries: Entries::sqlite(&database),
+        entries: Entries::new(&database),
         log,
         login,
         appender,

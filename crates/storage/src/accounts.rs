@@ -6,9 +6,9 @@ use banter_protocol::id::UserId;
 use banter_protocol::text::Username;
 use banter_protocol::time::Timestamp;
 
+use crate::database::Database;
 use crate::error::Result;
 use crate::sessions::NewSession;
-use crate::sqlite::Sqlite;
 
 /// Somebody who may log in.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,10 +53,12 @@ pub enum Accounts {
 }
 
 impl Accounts {
-    /// Those in the embedded database.
+    /// Those in this database.
     #[must_use]
-    pub const fn sqlite(database: Sqlite) -> Self {
-        Self::Sqlite(sqlite::Accounts::new(database))
+    pub fn new(database: &Database) -> Self {
+        match database {
+            Database::Sqlite(sqlite) => Self::Sqlite(sqlite::Accounts::new(sqlite.clone())),
+        }
     }
 
     /// Makes an account and, with it, the session of who registered. False: the username is taken.

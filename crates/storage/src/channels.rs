@@ -9,8 +9,8 @@ use banter_protocol::id::{ChannelId, Epoch, Position, Seq, UserId};
 use banter_protocol::text::{ChannelName, Topic, Username};
 use banter_protocol::time::Timestamp;
 
+use crate::database::Database;
 use crate::error::Result;
-use crate::sqlite::Sqlite;
 
 mod sqlite;
 
@@ -107,10 +107,12 @@ pub enum Channels {
 }
 
 impl Channels {
-    /// The channels in the embedded database.
+    /// The channels in this database.
     #[must_use]
-    pub fn sqlite(database: &Sqlite) -> Self {
-        Self::Sqlite(sqlite::Channels::new(database.clone()))
+    pub fn new(database: &Database) -> Self {
+        match database {
+            Database::Sqlite(sqlite) => Self::Sqlite(sqlite::Channels::new(sqlite.clone())),
+        }
     }
 
     /// Makes a channel that nobody sees before its first entry.

@@ -6,8 +6,8 @@
 use banter_protocol::entry::Entry;
 use banter_protocol::id::{ChannelId, Epoch, Position, Seq, UserId};
 
+use crate::database::Database;
 use crate::error::Result;
-use crate::sqlite::Sqlite;
 
 pub(crate) mod sqlite;
 mod window;
@@ -55,10 +55,12 @@ pub enum Entries {
 }
 
 impl Entries {
-    /// The entries in the embedded database.
+    /// The entries in this database.
     #[must_use]
-    pub fn sqlite(database: &Sqlite) -> Self {
-        Self::Sqlite(sqlite::Entries::new(database.clone()))
+    pub fn new(database: &Database) -> Self {
+        match database {
+            Database::Sqlite(sqlite) => Self::Sqlite(sqlite::Entries::new(sqlite.clone())),
+        }
     }
 
     /// At most `limit` entries at `anchor`, and fewer only where the channel has no more there.

@@ -5,8 +5,8 @@ pub mod sqlite;
 
 use banter_protocol::time::Timestamp;
 
+use crate::database::Database;
 use crate::error::Result;
-use crate::sqlite::Sqlite;
 
 /// What a key is used for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,10 +55,12 @@ pub enum Keys {
 }
 
 impl Keys {
-    /// Those in the embedded database.
+    /// Those in this database.
     #[must_use]
-    pub const fn sqlite(database: Sqlite) -> Self {
-        Self::Sqlite(sqlite::Keys::new(database))
+    pub fn new(database: &Database) -> Self {
+        match database {
+            Database::Sqlite(sqlite) => Self::Sqlite(sqlite::Keys::new(sqlite.clone())),
+        }
     }
 
     /// All of them.

@@ -1,9 +1,11 @@
 //! What outlives a process: accounts, channels, entries, the log and the bus. The only crate that
 //! names a database.
 
+mod database;
 mod error;
 mod sqlite;
 
+pub use database::Database;
 pub use error::{Error, Result};
 pub use sqlite::Sqlite;
 

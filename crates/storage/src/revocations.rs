@@ -6,8 +6,8 @@ pub mod sqlite;
 use banter_protocol::id::{SessionId, UserId};
 use banter_protocol::time::Timestamp;
 
+use crate::database::Database;
 use crate::error::Result;
-use crate::sqlite::Sqlite;
 
 /// What has happened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,10 +43,12 @@ pub enum Revocations {
 }
 
 impl Revocations {
-    /// Those in the embedded database.
+    /// Those in this database.
     #[must_use]
-    pub const fn sqlite(database: Sqlite) -> Self {
-        Self::Sqlite(sqlite::Revocations::new(database))
+    pub fn new(database: &Database) -> Self {
+        match database {
+            Database::Sqlite(sqlite) => Self::Sqlite(sqlite::Revocations::new(sqlite.clone())),
+        }
     }
 
     /// Up to `limit` of those after number `after`, in order.

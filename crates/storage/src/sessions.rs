@@ -8,8 +8,8 @@ use banter_protocol::id::{SessionId, UserId};
 use banter_protocol::time::Timestamp;
 
 use crate::accounts::Account;
+use crate::database::Database;
 use crate::error::Result;
-use crate::sqlite::Sqlite;
 
 /// What a session's refresh tokens are derived from, besides the server's secret.
 pub type Seed = [u8; 32];
@@ -109,10 +109,12 @@ pub enum Sessions {
 }
 
 impl Sessions {
-    /// Those in the embedded database.
+    /// Those in this database.
     #[must_use]
-    pub const fn sqlite(database: Sqlite) -> Self {
-        Self::Sqlite(sqlite::Sessions::new(database))
+    pub fn new(database: &Database) -> Self {
+        match database {
+            Database::Sqlite(sqlite) => Self::Sqlite(sqlite::Sessions::new(sqlite.clone())),
+        }
     }
 
     /// Begins a session. False: the account has been disabled meanwhile.

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use banter_protocol::error::Code;
 use banter_protocol::text::Username;
+use banter_storage::{Database, Sqlite};
 
 use super::*;
 
@@ -13,7 +14,7 @@ const NOW: Timestamp = Timestamp::from_ms(1_800_000_000_000);
 struct Server {
     login: Login,
     settings: Settings,
-    database: Sqlite,
+    database: Database,
     _directory: tempfile::TempDir,
 }
 
@@ -33,7 +34,8 @@ impl Server {
     async fn with(mut settings: Settings) -> Self {
         let directory = tempfile::tempdir().unwrap();
         settings.server.data_dir = directory.path().to_owned();
-        let database = Sqlite::open(&settings.sqlite_path()).await.unwrap();
+        let sqlite = Sqlite::open(&settings.sqlite_path()).await.unwrap();
+        let database = Database::from(sqlite);
         Self {
             login: Self::open(&settings, &database).await.unwrap(),
             settings,
@@ -42,7 +44,7 @@ impl Server {
         }
     }
 
-    async fn open(settings: &Settings, database: &Sqlite) -> Result<Login, StartError> {
+    async fn open(settings: &Settings, database: &Database) -> Result<Login, StartError> {
         Login::open(settings, &origin(), database, LoginMetrics::default(), NOW).await
     }
 
@@ -62,7 +64,7 @@ impl Server {
     async fn set_disabled(&self, disabled: bool) {
         let ann = Username::parse("ann").unwrap();
         // As `banter user disable` does it, beside the server.
-        let accounts = Accounts::sqlite(self.database.clone());
+        let accounts = Accounts::new(&self.database);
         let set = accounts.set_disabled(&ann, disabled, NOW).await;
         assert!(set.unwrap().is_some());
     }

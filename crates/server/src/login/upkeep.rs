@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use banter_protocol::close::Close;
 use banter_protocol::limit;
 use banter_protocol::time::Timestamp;
-use banter_storage::Sqlite;
+use banter_storage::Database;
 use banter_storage::keys::Keys;
 use banter_storage::revocations::{Change, Revocation};
 use tokio::sync::broadcast;
@@ -144,12 +144,12 @@ pub(super) async fn found_keys(
 /// When the stored keys were encrypted with another secret, or storage fails.
 pub async fn rotate_keys(
     settings: &Settings,
-    database: &Sqlite,
+    database: &Database,
     compromised: bool,
 ) -> Result<(), StartError> {
     let now = clock::now();
     let secret = server_secret(settings)?;
-    let keys = Stores::sqlite(database).keys;
+    let keys = Stores::new(database).keys;
     if compromised {
         let (active, next) = (keys::generate(&secret)?, keys::generate(&secret)?);
         keys.replace(&active, &next, now).await?;

@@ -31,12 +31,13 @@ async fn store() -> Store {
     let directory = tempfile::tempdir().unwrap();
     let database = Sqlite::open(&directory.path().join("banter.db"))
         .await
-        .unwrap();
+        .unwrap()
+        .into();
     Store {
-        accounts: Accounts::sqlite(database.clone()),
-        sessions: Sessions::sqlite(database.clone()),
-        keys: Keys::sqlite(database.clone()),
-        revocations: Revocations::sqlite(database),
+        accounts: Accounts::new(&database),
+        sessions: Sessions::new(&database),
+        keys: Keys::new(&database),
+        revocations: Revocations::new(&database),
         _directory: directory,
     }
 }

@@ -1,6 +1,7 @@
 //! Channels on a database of their own.
 
 use super::*;
+use crate::Sqlite;
 use crate::sqlite::fixture::database;
 
 fn channel(n: u8) -> ChannelId {
@@ -41,7 +42,7 @@ fn ids(list: &[Channel]) -> Vec<u8> {
 #[tokio::test]
 async fn a_public_name_is_taken_under_case_folding_and_a_private_one_never() {
     let (_directory, database) = database().await;
-    let channels = Channels::sqlite(&database);
+    let channels = Channels::new(&database.clone().into());
     let ann = database.account(1, "ann").await;
     make(&database, &channels, 1, "Straße", false, ann).await;
     let again = new(2, "STRASSE", false, ann);
@@ -53,7 +54,7 @@ async fn a_public_name_is_taken_under_case_folding_and_a_private_one_never() {
 #[tokio::test]
 async fn a_channel_is_seen_by_whom_it_concerns() {
     let (_directory, database) = database().await;
-    let channels = Channels::sqlite(&database);
+    let channels = Channels::new(&database.clone().into());
     let ann = database.account(1, "ann").await;
     let bob = database.account(2, "bob").await;
     make(&database, &channels, 1, "public", false, ann).await;
@@ -75,7 +76,7 @@ async fn a_channel_is_seen_by_whom_it_concerns() {
 #[tokio::test]
 async fn lists_are_paged_filtered_and_hide_what_others_keep_private() {
     let (_directory, database) = database().await;
-    let channels = Channels::sqlite(&database);
+    let channels = Channels::new(&database.clone().into());
     let ann = database.account(1, "ann").await;
     let bob = database.account(2, "bob").await;
     make(&database, &channels, 1, "one", false, ann).await;
@@ -109,7 +110,7 @@ async fn lists_are_paged_filtered_and_hide_what_others_keep_private() {
 #[tokio::test]
 async fn a_channel_without_an_entry_does_not_exist_and_gives_its_name_back() {
     let (_directory, database) = database().await;
-    let channels = Channels::sqlite(&database);
+    let channels = Channels::new(&database.clone().into());
     let ann = database.account(1, "ann").await;
     let all = Filter::default();
     let unborn = new(1, "name", false, ann);
@@ -136,7 +137,7 @@ async fn a_channel_without_an_entry_does_not_exist_and_gives_its_name_back() {
 #[tokio::test]
 async fn members_are_paged_and_told_apart_from_the_owner() {
     let (_directory, database) = database().await;
-    let channels = Channels::sqlite(&database);
+    let channels = Channels::new(&database.clone().into());
     let ann = database.account(1, "ann").await;
     let bob = database.account(2, "bob").await;
     make(&database, &channels, 1, "one", false, bob).await;
@@ -175,7 +176,7 @@ async fn members_are_paged_and_told_apart_from_the_owner() {
 #[tokio::test]
 async fn a_bar_is_lifted_once_however_often_it_was_set() {
     let (_directory, database) = database().await;
-    let channels = Channels::sqlite(&database);
+    let channels = Channels::new(&database.clone().into());
     let ann = database.account(1, "ann").await;
     let bob = database.account(2, "bob").await;
     make(&database, &channels, 1, "one", false, ann).await;

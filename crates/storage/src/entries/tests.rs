@@ -6,6 +6,7 @@ use banter_protocol::time::Timestamp;
 
 use super::sqlite::kind;
 use super::*;
+use crate::Sqlite;
 use crate::channels::{Channels, NewChannel};
 use crate::sqlite::fixture::database;
 
@@ -21,7 +22,10 @@ async fn spoken(database: &Sqlite, messages: u32) -> (ChannelId, UserId) {
         owner: ann,
         created_at: Timestamp::from_ms(0),
     };
-    let _ = Channels::sqlite(database).create(&new).await.unwrap();
+    let _ = Channels::new(&database.clone().into())
+        .create(&new)
+        .await
+        .unwrap();
     database.join(channel, ann).await;
     database.messages(channel, ann, messages).await;
     (channel, ann)
@@ -34,7 +38,7 @@ fn numbers(records: &[Record]) -> Vec<Seq> {
 #[tokio::test]
 async fn pages_are_ascending_and_know_the_ends() {
     let (_directory, database) = database().await;
-    let entries = Entries::sqlite(&database);
+    let entries = Entries::new(&database.clone().into());
     let (channel, _) = spoken(&database, 9).await;
     let page = async |anchor, limit| {
         let page = entries.page(channel, anchor, limit).await.unwrap();
@@ -63,7 +67,7 @@ async fn pages_are_ascending_and_know_the_ends() {
 #[tokio::test]
 async fn ranges_are_cut_at_both_ends_and_at_the_limit() {
     let (_directory, database) = database().await;
-    let entries = Entries::sqlite(&database);
+    let entries = Entries::new(&database.clone().into());
     let (channel, _) = spoken(&database, 9).await;
     let range = async |after, up_to, limit| {
         numbers(&entries.range(channel, after, up_to, limit).await.unwrap())
@@ -79,7 +83,7 @@ async fn ranges_are_cut_at_both_ends_and_at_the_limit() {
 #[tokio::test]
 async fn a_hole_is_an_error_and_never_a_gap() {
     let (_directory, database) = database().await;
-    let entries = Entries::sqlite(&database);
+    let entries = Entries::new(&database.clone().into());
     let (channel, _) = spoken(&database, 9).await;
     sqlx::query("DELETE FROM entries WHERE seq = 5")
         .execute(&mut *database.writer().await)
@@ -98,7 +102,7 @@ async fn a_hole_is_an_error_and_never_a_gap() {
 #[tokio::test]
 async fn the_head_is_the_newest_entry_or_nothing_in_the_current_epoch() {
     let (_directory, database) = database().await;
-    let entries = Entries::sqlite(&database);
+    let entries = Entries::new(&database.clone().into());
     let (channel, _) = spoken(&database, 9).await;
     let writer = &mut *database.writer().await;
     sqlx::query("UPDATE epoch SET epoch = 3")
@@ -122,7 +126,7 @@ async fn the_head_is_the_newest_entry_or_nothing_in_the_current_epoch() {
 #[tokio::test]
 async fn every_kind_of_entry_is_read_as_it_was_written() {
     let (_directory, database) = database().await;
-    let entries = Entries::sqlite(&database);
+    let entries = Entries::new(&database.clone().into());
     let (channel, ann) = spoken(&database, 1).await;
     let bob = database.account(2, "bob").await;
     database.join(channel, bob).await;

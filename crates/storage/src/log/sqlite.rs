@@ -55,7 +55,7 @@ impl SqliteLog {
     pub async fn open(database: Sqlite, bus: LocalBus) -> Result<Self> {
         let epoch = statements::epoch(&database).await?;
         let checkpoints = Checkpoints::start(database.clone());
-        let entries = Entries::sqlite(&database);
+        let entries = Entries::new(&database.clone().into());
         let state = Mutex::new(State::default());
         Ok(Self {
             shared: Arc::new(Shared {

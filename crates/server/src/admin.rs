@@ -2,13 +2,14 @@
 
 use axum::Router;
 use axum::extract::{RawQuery, State};
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::{get, post};
 use serde_json::json;
 use tokio::sync::mpsc;
 
 use crate::app::App;
+use crate::health;
 use crate::http::with_fallbacks;
 
 /// The routes of the admin address. `drain` is told when somebody asks the process to go down.
@@ -36,8 +37,8 @@ pub async fn livez() -> &'static str {
 
 /// Whether the process takes work; `?verbose` tells the state of everything it needs.
 pub async fn readyz(State(app): State<App>, RawQuery(query): RawQuery) -> Response {
-    let database = app.entries.is_reachable().await;
-    let ready = database && !app.is_draining();
+    let conditions = health::check(&app).await;
+    let ready = health::suffices(&conditions) && !app.is_draining();
     let status = if ready {
         StatusCode::OK
     } else {
@@ -54,18 +55,30 @@ pub async fn readyz(State(app): State<App>, RawQuery(query): RawQuery) -> Respon
     let body = json!({
         "status": if ready { "ready" } else { "not ready" },
         "draining": app.is_draining(),
-        "dependencies": { "database": if database { "up" } else { "down" } },
+        "dependencies": health::described(&conditions),
     });
     (status, axum::Json(body)).into_response()
 }
 
-async fn metrics(State(app): State<App>) -> Response {
-    let media_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-    ([(header::CONTENT_TYPE, media_type)], app.metrics.encode()).into_response()
+/// Prometheus' own text format, unless OpenMetrics is asked for.
+async fn metrics(State(app): State<App>, headers: HeaderMap) -> Response {
+    let accepted = headers.get(header::ACCEPT).and_then(|it| it.to_str().ok());
+    let (media_type, text) = if accepted.is_some_and(|it| it.contains("openmetrics-text")) {
+        (
+            "application/openmetrics-text; version=1.0.0; charset=utf-8",
+            app.metrics.encode_openmetrics(),
+        )
+    } else {
+        (
+            "text/plain; version=0.0.4; charset=utf-8",
+            app.metrics.encode(),
+        )
+    };
+    ([(header::CONTENT_TYPE, media_type)], text).into_response()
 }
 
 async fn status(State(app): State<App>) -> Html<String> {
-    let connections = app.metrics.connections.get();
+    let connections = app.metrics.ready();
     let draining = if app.is_draining() {
         "draining"
     } else {

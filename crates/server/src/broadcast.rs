@@ -3,6 +3,7 @@
 //! The relay takes entries from the bus and encodes them; pumps, one per core, know which sockets
 //! are in which channels and write to them. A socket belongs to the pump of its user.
 
+mod census;
 mod channel;
 mod outbound;
 mod pump;
@@ -31,10 +32,13 @@ pub struct Broadcast {
 }
 
 /// An entry as the pumps pass it on.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Delivery {
     channel: ChannelId,
     seq: Seq,
+    /// When it was sent, in milliseconds since 1970.
+    sent_ms: i64,
+    reach: census::Reach,
     /// The frame of the wire, shared by all who get it.
     frame: Bytes,
     change: Option<Change>,
@@ -98,10 +102,11 @@ impl Broadcast {
         cores: usize,
         metrics: &Metrics,
     ) -> std::io::Result<Self> {
+        let census = census::Census::new(metrics);
         let pumps = (0..cores.max(1))
             .map(|number| {
                 let (commands, inbox) = mpsc::channel(COMMANDS_MAX);
-                pump::start(number, inbox, metrics.clone())?;
+                pump::start(number, inbox, census.clone(), metrics.clone())?;
                 Ok(commands)
             })
             .collect::<std::io::Result<Vec<_>>>()?;
@@ -207,6 +212,10 @@ impl Broadcast {
 
     fn pump_of(&self, user: UserId) -> &mpsc::Sender<Command> {
         &self.pumps[self.index_of(user)]
+    }
+
+    fn pumps(&self) -> usize {
+        self.pumps.len()
     }
 
     /// The last byte of an id is random.

@@ -15,6 +15,7 @@ use banter_protocol::entry::Entry;
 use crate::app::App;
 use crate::channels;
 use crate::http::{Authenticated, ChannelPath, PageQuery};
+use crate::metric::Dependency;
 use crate::problem::{Problem, ProblemBody};
 use entry::EntryForm;
 
@@ -66,7 +67,11 @@ async fn read(
 ) -> Result<Json<HistoryPage>, Problem> {
     let anchor = query::anchor(&query)?;
     channels::joined_by(&app, me.user, id).await?;
-    let page = app.entries.page(id, anchor, query.limit).await?;
+    let page = app.entries.page(id, anchor, query.limit);
+    let page = app
+        .metrics
+        .ask(Dependency::Database, "history", page)
+        .await?;
     Ok(Json(HistoryPage {
         items: page
             .records

@@ -25,6 +25,10 @@ pub mod metric;
 
 pub mod admin;
 
+pub mod health;
+
+mod pulse;
+
 pub mod clock;
 
 mod openapi;

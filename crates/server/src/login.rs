@@ -145,6 +145,8 @@ pub struct Login {
     /// Number of the last revocation that was applied; held while they are.
     followed: Mutex<i64>,
     metrics: LoginMetrics,
+    /// When this process began.
+    since: Timestamp,
 }
 
 impl Login {
@@ -199,6 +201,7 @@ impl Login {
             revoking: Revoking::default(),
             followed: Mutex::new(0),
             metrics,
+            since: now,
         };
         login.follow().await?;
         Ok(login)

@@ -1,277 +1,255 @@
-//! What the process counts, in Prometheus' text format. Names in one place, each with its help.
+//! What the process counts, as Prometheus reads it. [`Name`] lists every metric.
 
+mod dependency;
+mod histogram;
+mod label;
+mod list;
+mod name;
 mod process;
+mod stage;
 
 use std::sync::Arc;
 
-use prometheus_client::encoding::EncodeLabelSet;
+use banter_protocol::close::Close;
+use banter_protocol::entry::Level;
+use banter_protocol::error::Code;
+use prometheus_client::encoding::{prometheus_text, text};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
-use prometheus_client::metrics::histogram::Histogram;
-use prometheus_client::registry::{Registry, Unit};
+use prometheus_client::registry::Registry;
+
+pub use dependency::Dependency;
+pub use histogram::Histogram;
+pub use label::{
+    Action, Cause, Direction, Errand, ErrorCode, Needed, Outcome, Reason, Repaired, Request, Route,
+    Safety, Scope, State, Version,
+};
+pub(crate) use list::List;
+pub use list::{Age, Histograms};
+pub use name::{Kind, Name, Unit};
+pub use stage::{Counted, Stage};
 
 use crate::login::metric::LoginMetrics;
-
-/// Latencies, in seconds: from a quick commit to a stall that somebody will have noticed.
-const LATENCY: [f64; 13] = [
-    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
-];
-/// Lives of sockets, in seconds: from a blink to a day.
-const AGE: [f64; 10] = [
-    1.0, 10.0, 60.0, 300.0, 900.0, 1800.0, 3600.0, 7200.0, 21_600.0, 86_400.0,
-];
-/// Entries a batch.
-const BATCH: [f64; 10] = [
-    1.0, 5.0, 10.0, 25.0, 50.0, 100.0, 250.0, 500.0, 1000.0, 2000.0,
-];
-
-/// One label: why.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub struct Reason {
-    /// From a list of the server's own; never a client's text.
-    pub reason: &'static str,
-}
-
-/// One label: which way.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub struct Direction {
-    /// `in` or `out`.
-    pub direction: &'static str,
-}
-
-/// One label: how it went.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub struct Outcome {
-    /// From a list of the server's own.
-    pub outcome: &'static str,
-}
-
-/// A request's labels. Paths are the routes' templates.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub struct Request {
-    /// The route, or `unmatched`.
-    pub route: String,
-    /// The method.
-    pub method: &'static str,
-    /// The status.
-    pub code: u16,
-}
-
-/// One label: which route.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub struct Route {
-    /// The route's template, or `unmatched`.
-    pub route: String,
-}
 
 /// All metrics. Cloning shares them.
 #[derive(Debug, Clone)]
 pub struct Metrics {
     registry: Arc<Registry>,
-    /// Sockets that are open, and past `hello`.
-    pub connections: Gauge,
-    /// Sockets that were opened.
+    /// Sockets by [`Stage`]; see [`Counted`].
+    pub connections: [Gauge; 3],
+    /// Connections that became sockets.
     pub opened: Counter,
     /// Sockets that ended, by the server's reason.
     pub closed: Family<Reason, Counter>,
+    /// How long sockets lived.
+    pub connection_age: Histogram,
     /// Upgrades and `hello`s that failed.
     pub handshake_failures: Family<Reason, Counter>,
     /// From the upgrade to `welcome`.
     pub handshake_duration: Histogram,
-    /// Frames of the sockets.
-    pub frames: Family<Direction, Counter>,
+    shed: Family<Cause, Counter>,
+    /// Channels of all sockets together.
+    pub subscriptions: Gauge,
+    /// Channels that at least one socket takes part in.
+    pub channels: Gauge,
+    /// Frames received.
+    pub frames_in: Counter,
+    /// Bytes received.
+    pub bytes_in: Counter,
+    /// What goes out of sockets.
+    pub traffic: Arc<Traffic>,
     /// Messages that were acknowledged as new.
     pub accepted: Counter,
     /// Sends that were refused.
     pub rejected: Family<Reason, Counter>,
-    /// From a send to its acknowledgement.
-    pub ack_duration: Histogram,
+    /// `error` frames that answer anything but a send.
+    pub error_frames: Family<ErrorCode, Counter>,
+    ack_duration: Histograms<Safety>,
     /// Entries written to sockets.
     pub deliveries: Counter,
+    /// From an entry's `sent_at` to its write.
+    pub delivery_latency: Histogram,
+    /// Live sockets that an entry went to.
+    pub fanout: Histogram,
+    /// From a ping to its pong.
+    pub ping_rtt: Histogram,
     /// Resumed channels, by outcome.
     pub resumes: Family<Outcome, Counter>,
-    /// Entries that were missing in a live channel.
+    /// Entries that were missing in a live channel, and were read from the log.
     pub gaps: Counter,
+    /// Replays from the log that could not go on.
+    pub replays_failed: Counter,
     /// Requests and frames over a limit.
-    pub rate_limited: Family<Reason, Counter>,
-    /// Entries of a batch of the log.
-    pub batch_rows: Histogram,
-    /// From taking a batch to its commit.
-    pub flush_duration: Histogram,
+    pub rate_limited: Family<Scope, Counter>,
     /// Entries that wait for the log.
     pub queue_entries: Gauge,
+    /// How long the oldest of them has waited.
+    pub queue_age: Age,
+    /// Entries written to the database.
+    pub persisted: Counter,
+    /// Entries of a batch of the log.
+    pub batch_rows: Histogram,
+    flush_duration: Histograms<Outcome>,
+    /// From taking an entry to the commit that stores it.
+    pub persist_latency: Histogram,
+    /// Sends that were repeated.
+    pub duplicates: Counter,
+    /// When entries were last committed, in seconds since 1970.
+    pub last_commit: Gauge,
     /// Answers by route.
     pub requests: Family<Request, Counter>,
     /// From a request's head to the head of its answer, by route.
-    pub request_duration: Family<Route, Histogram, fn() -> Histogram>,
-    /// How long sockets lived.
-    pub connection_age: Histogram,
+    pub request_duration: Histograms<Route>,
+    /// Refused requests, by code.
+    pub problems: Family<ErrorCode, Counter>,
+    /// Connections that were not accepted, or cut.
+    pub dropped: Family<Reason, Counter>,
+    dependency_up: Family<Needed, Gauge>,
+    dependency_duration: Histograms<Errand>,
+    /// From a task being ready to its run.
+    pub poll_delay: Histogram,
     /// Logins and what they cost.
     pub login: LoginMetrics,
 }
 
+/// What all sockets write. They share it, so that each holds but one pointer.
+#[derive(Debug)]
+pub struct Traffic {
+    /// Frames handed to sockets.
+    pub frames: Counter,
+    /// Bytes that kernels have taken.
+    pub bytes: Counter,
+    /// Bytes that wait for kernels.
+    pub waiting: Gauge,
+    /// Sockets that were told to go because too much waited.
+    pub slow_closed: Counter,
+    /// Sockets that were cut because they did not read even that.
+    pub slow_cut: Counter,
+}
+
 impl Metrics {
-    /// Registers everything once.
+    /// Every metric, at 0.
     #[must_use]
-    #[expect(clippy::too_many_lines, reason = "one line a metric, in one list")]
     pub fn new() -> Self {
         let mut root = Registry::default();
         root.register_collector(Box::new(process::Process::new()));
-        let registry = root.sub_registry_with_prefix("banter");
-        macro_rules! register {
-            ($name:literal, $help:literal, $metric:expr) => {{
-                let metric = $metric;
-                registry.register($name, $help, metric.clone());
-                metric
-            }};
-            ($name:literal, $help:literal, $metric:expr, $unit:expr) => {{
-                let metric = $metric;
-                registry.register_with_unit($name, $help, $unit, metric.clone());
-                metric
-            }};
-        }
-        let latency = || Histogram::new(LATENCY);
-        let connections = register!(
-            "gateway_connections",
-            "Sockets past hello",
-            Gauge::default()
-        );
-        let opened = register!(
-            "gateway_connections_opened",
-            "Sockets that were opened",
-            Counter::default()
-        );
-        let closed = register!(
-            "gateway_connections_closed",
-            "Sockets that ended, by reason",
-            Family::<Reason, Counter>::default()
-        );
-        let handshake_failures = register!(
-            "gateway_handshake_failures",
-            "Upgrades and hellos that failed, by reason",
-            Family::<Reason, Counter>::default()
-        );
-        let handshake_duration = register!(
-            "gateway_handshake_duration",
-            "From the upgrade to welcome",
-            latency(),
-            Unit::Seconds
-        );
-        let frames = register!(
-            "gateway_frames",
-            "Frames received",
-            Family::<Direction, Counter>::default()
-        );
-        let accepted = register!(
-            "gateway_messages_accepted",
-            "Messages acknowledged as new",
-            Counter::default()
-        );
-        let rejected = register!(
-            "gateway_messages_rejected",
-            "Sends that were refused, by reason",
-            Family::<Reason, Counter>::default()
-        );
-        let ack_duration = register!(
-            "gateway_ack_duration",
-            "From a send to its acknowledgement",
-            latency(),
-            Unit::Seconds
-        );
-        let deliveries = register!(
-            "gateway_deliveries",
-            "Entries written to sockets",
-            Counter::default()
-        );
-        let resumes = register!(
-            "gateway_resumes",
-            "Resumed channels, by outcome",
-            Family::<Outcome, Counter>::default()
-        );
-        let gaps = register!(
-            "gateway_gaps_detected",
-            "Gaps in a live channel, repaired from the log",
-            Counter::default()
-        );
-        let rate_limited = register!(
-            "gateway_rate_limited",
-            "Frames and requests over a limit, by rule",
-            Family::<Reason, Counter>::default()
-        );
-        let batch_rows = register!(
-            "worker_batch_rows",
-            "Entries of a batch of the log",
-            Histogram::new(BATCH)
-        );
-        let flush_duration = register!(
-            "worker_flush_duration",
-            "From taking a batch to its commit",
-            latency(),
-            Unit::Seconds
-        );
-        let queue_entries = register!(
-            "queue_entries",
-            "Entries that wait for the log",
-            Gauge::default()
-        );
-        let requests = register!(
-            "http_requests",
-            "HTTP requests by route, method and status",
-            Family::<Request, Counter>::default()
-        );
-        let request_duration = register!(
-            "http_request_duration",
-            "From a request's head to the head of its answer",
-            Family::<Route, Histogram, fn() -> Histogram>::new_with_constructor(|| {
-                Histogram::new(LATENCY)
-            }),
-            Unit::Seconds
-        );
-        let connection_age = register!(
-            "gateway_connection_age",
-            "How long sockets lived",
-            Histogram::new(AGE),
-            Unit::Seconds
-        );
-        let login = LoginMetrics::register(registry);
-        let build = prometheus_client::metrics::info::Info::new(vec![(
-            "version",
-            env!("CARGO_PKG_VERSION"),
-        )]);
-        registry.register("build", "The running version", build);
+        let list = &mut List::new(root.sub_registry_with_prefix(name::PREFIX));
+        let states: Family<State, Gauge> = list.add(Name::GatewayConnections, Family::default());
+        let frames = list.counters::<Direction, _>(Name::GatewayFrames, ["in", "out"]);
+        let bytes = list.counters::<Direction, _>(Name::GatewayBytes, ["in", "out"]);
+        let gaps = list.counters::<Repaired, _>(Name::GatewayGapsDetected, ["true", "false"]);
+        let slow = list.counters::<Action, _>(Name::GatewaySlowConsumers, ["closed", "cut"]);
+        let build: Family<Version, Gauge> = list.add(Name::BuildInfo, Family::default());
+        build
+            .get_or_create(&env!("CARGO_PKG_VERSION").into())
+            .set(1);
+        let traffic = Traffic {
+            frames: frames.get_or_create_owned(&"out".into()),
+            bytes: bytes.get_or_create_owned(&"out".into()),
+            waiting: list.gauge(Name::GatewaySendQueue),
+            slow_closed: slow.get_or_create_owned(&"closed".into()),
+            slow_cut: slow.get_or_create_owned(&"cut".into()),
+        };
         Self {
+            connections: Stage::ALL.map(|stage| states.get_or_create_owned(&stage.as_str().into())),
+            opened: list.counter(Name::GatewayConnectionsOpened),
+            closed: list.counters(Name::GatewayConnectionsClosed, reasons()),
+            connection_age: list.histogram(Name::GatewayConnectionAge),
+            handshake_failures: list.counters(Name::GatewayHandshakeFailures, refusals()),
+            handshake_duration: list.histogram(Name::GatewayHandshakeDuration),
+            shed: list.counters(Name::GatewayShedConnections, ["drain", "rebalance"]),
+            subscriptions: list.gauge(Name::GatewaySubscriptions),
+            channels: list.gauge(Name::GatewayChannels),
+            frames_in: frames.get_or_create_owned(&"in".into()),
+            bytes_in: bytes.get_or_create_owned(&"in".into()),
+            traffic: Arc::new(traffic),
+            accepted: list.counter(Name::GatewayMessagesAccepted),
+            rejected: list.counters(Name::GatewayMessagesRejected, rejections()),
+            error_frames: list.counters(Name::GatewayErrorFrames, ["unknown_type"]),
+            ack_duration: list.histograms::<_, &str>(Name::GatewayAckDuration, []),
+            deliveries: list.counter(Name::GatewayDeliveries),
+            delivery_latency: list.histogram(Name::GatewayDeliveryLatency),
+            fanout: list.histogram(Name::GatewayFanoutRecipients),
+            ping_rtt: list.histogram(Name::GatewayPingRtt),
+            resumes: list.counters(Name::GatewayResumes, RESUMES),
+            gaps: gaps.get_or_create_owned(&"true".into()),
+            replays_failed: gaps.get_or_create_owned(&"false".into()),
+            rate_limited: list.counters(Name::GatewayRateLimited, SCOPES),
+            queue_entries: list.gauge(Name::QueueEntries),
+            queue_age: list.add(Name::QueueOldestEntryAge, Age::default()),
+            persisted: list.counter(Name::WorkerMessagesPersisted),
+            batch_rows: list.histogram(Name::WorkerBatchRows),
+            flush_duration: list.histograms(Name::WorkerFlushDuration, ["ok", "error"]),
+            persist_latency: list.histogram(Name::WorkerPersistLatency),
+            duplicates: list.counter(Name::WorkerDuplicates),
+            last_commit: list.gauge(Name::WorkerLastCommit),
+            requests: list.add(Name::HttpRequests, Family::default()),
+            request_duration: list.histograms::<_, Route>(Name::HttpRequestDuration, []),
+            problems: list.counters(Name::HttpProblems, Code::ALL.iter().map(|c| c.as_str())),
+            dropped: list.counters(Name::HttpConnectionsDropped, DROPPED),
+            dependency_up: list.add(Name::DependencyUp, Family::default()),
+            dependency_duration: list.histograms::<_, Errand>(Name::DependencyRequestDuration, []),
+            poll_delay: list.histogram(Name::RuntimePollDelay),
+            login: LoginMetrics::register(list),
             registry: Arc::new(root),
-            connections,
-            opened,
-            closed,
-            handshake_failures,
-            handshake_duration,
-            frames,
-            accepted,
-            rejected,
-            ack_duration,
-            deliveries,
-            resumes,
-            gaps,
-            rate_limited,
-            batch_rows,
-            flush_duration,
-            queue_entries,
-            requests,
-            request_duration,
-            connection_age,
-            login,
         }
     }
 
-    /// The text that Prometheus scrapes.
+    /// Sockets past `hello` that were not told to go.
+    #[must_use]
+    pub fn ready(&self) -> i64 {
+        self.connections[Stage::Ready as usize].get()
+    }
+
+    /// From a send to an acknowledgement of this level.
+    #[must_use]
+    pub fn ack_duration(&self, level: Level) -> Histogram {
+        let level = match level {
+            Level::Queued => "queued",
+            Level::Stored => "stored",
+        };
+        self.ack_duration.get_or_create_owned(&level.into())
+    }
+
+    /// From taking a batch to its commit, or to its failure.
+    #[must_use]
+    pub fn flush_duration(&self, ok: bool) -> Histogram {
+        let outcome = if ok { "ok" } else { "error" };
+        self.flush_duration.get_or_create_owned(&outcome.into())
+    }
+
+    /// A socket was told to close; counted when it is to go elsewhere.
+    pub fn told(&self, close: Close) {
+        let cause = match close {
+            Close::Restart => "drain",
+            Close::Rebalance => "rebalance",
+            _ => return,
+        };
+        self.shed.get_or_create(&cause.into()).inc();
+    }
+
+    /// Something went over a limit.
+    pub fn limited(&self, scope: &'static str) {
+        self.rate_limited.get_or_create(&scope.into()).inc();
+    }
+
+    /// What Prometheus scrapes: its own text format, understood by everything.
     #[must_use]
     pub fn encode(&self) -> String {
-        let mut text = String::new();
+        let mut written = String::new();
         // Writing to a string cannot fail.
-        let _ = prometheus_client::encoding::text::encode(&mut text, &self.registry);
-        text
+        let _ = prometheus_text::encode(&mut written, &self.registry);
+        written
+    }
+
+    /// The same as OpenMetrics, for those who ask for it.
+    #[must_use]
+    pub fn encode_openmetrics(&self) -> String {
+        let mut written = String::new();
+        // Writing to a string cannot fail.
+        let _ = text::encode(&mut written, &self.registry);
+        written
     }
 }
 
@@ -280,3 +258,56 @@ impl Default for Metrics {
         Self::new()
     }
 }
+
+/// How a resumed channel went on.
+const RESUMES: [&str; 5] = ["empty", "replayed", "too_old", "epoch_changed", "failed"];
+
+/// Limits that are counted where they are met.
+const SCOPES: [&str; 4] = [
+    "channel_entries",
+    "socket_frames",
+    "address_upgrades",
+    "address_sockets",
+];
+
+/// Why connections are not served on.
+const DROPPED: [&str; 3] = ["not_accepted", "idle", "head_too_slow"];
+
+/// Why sockets end: the server's reasons, and `gone`.
+fn reasons() -> impl Iterator<Item = &'static str> {
+    Close::ALL
+        .iter()
+        .map(|close| close.reason())
+        .chain(["gone"])
+}
+
+/// Why upgrades and `hello`s are refused.
+fn refusals() -> impl Iterator<Item = &'static str> {
+    const CODES: [Code; 5] = [
+        Code::OriginRefused,
+        Code::UpgradeRequired,
+        Code::RequestMalformed,
+        Code::TooManyRequests,
+        Code::Draining,
+    ];
+    let closes = Close::ALL.iter().filter(|close| close.code() >= 4000);
+    let codes = CODES.iter().map(|code| code.as_str());
+    closes.map(|close| close.reason()).chain(codes)
+}
+
+/// Why sends are refused.
+fn rejections() -> impl Iterator<Item = &'static str> {
+    const CODES: [Code; 7] = [
+        Code::NotAMember,
+        Code::ChannelNotFound,
+        Code::BodyInvalid,
+        Code::IdInvalid,
+        Code::SlowDown,
+        Code::Overloaded,
+        Code::Unavailable,
+    ];
+    CODES.iter().map(|code| code.as_str())
+}
+
+#[cfg(test)]
+mod tests;

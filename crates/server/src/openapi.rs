@@ -8,6 +8,7 @@ use axum::http::Method;
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
+use banter_protocol::error::Code;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 use utoipa_axum::router::OpenApiRouter;
@@ -93,10 +94,13 @@ async fn counted(State(app): State<App>, request: Request, next: Next) -> Respon
         code,
     };
     app.metrics.requests.get_or_create(&labels).inc();
-    let lasted = app
-        .metrics
-        .request_duration
-        .get_or_create(&metric::Route { route });
-    lasted.observe(begun.elapsed().as_secs_f64());
+    if let Some(code) = response.extensions().get::<Code>() {
+        let problems = &app.metrics.problems;
+        problems.get_or_create(&code.as_str().into()).inc();
+    }
+    let lasted = &app.metrics.request_duration;
+    lasted
+        .get_or_create(&metric::Route { route })
+        .observe_duration(begun.elapsed());
     response
 }

@@ -25,7 +25,7 @@ use crate::login::Login;
 use crate::metric::Metrics;
 use crate::send::Appender;
 use crate::settings::{DatabaseUrl, Settings};
-use crate::{admin, http, openapi};
+use crate::{admin, health, http, openapi};
 
 /// How long sockets and requests may take to end; below 1,000 sockets they need a fraction of it.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
@@ -75,10 +75,12 @@ pub async fn run(
     servers.spawn(http::serve(
         listeners.public,
         openapi::router(&app),
+        app.metrics.clone(),
         stop.clone(),
     ));
-    let admin = admin::router(app.clone(), ask_drain);
-    servers.spawn(http::serve(listeners.admin, admin, stop.clone()));
+    let (admin, metrics) = (admin::router(app.clone(), ask_drain), app.metrics.clone());
+    servers.spawn(http::serve(listeners.admin, admin, metrics, stop.clone()));
+    health::start(&app, &stop)?;
     servers.close();
     ready();
     tokio::select! {

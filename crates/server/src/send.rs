@@ -3,6 +3,7 @@
 //! A batch is whatever has come while the batch before was being written: one entry when it is
 //! quiet, a thousand when it is busy, and nothing ever waits for company.
 
+mod counts;
 mod pace;
 
 use std::collections::HashMap;
@@ -21,10 +22,11 @@ use banter_storage::log::{Act, Answer, Append, Log, Receipt, Refused};
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
 
+use counts::Counts;
 pub use pace::Pace;
 
 use crate::broadcast::{Broadcast, Outbound};
-use crate::metric::{Metrics, Reason};
+use crate::metric::Metrics;
 use crate::problem::Problem;
 
 /// Entries that may wait for the log: a few seconds of what a disk commits.
@@ -99,9 +101,9 @@ impl Appender {
             Batches {
                 waiting,
                 waiting_bytes,
+                counts: Counts::new(metrics, log.level()),
                 log,
                 broadcast,
-                metrics,
             }
             .run(),
         );
@@ -193,12 +195,7 @@ impl Appender {
             .entry(channel)
             .or_insert_with(|| Pace::new(rate, now));
         pace.take(now).map_err(|retry_after| {
-            self.metrics
-                .rate_limited
-                .get_or_create(&Reason {
-                    reason: "channel_entries",
-                })
-                .inc();
+            self.metrics.limited("channel_entries");
             Shed {
                 code: Code::SlowDown,
                 retry_after,
@@ -220,7 +217,7 @@ struct Batches {
     waiting_bytes: Arc<AtomicUsize>,
     log: Log,
     broadcast: Broadcast,
-    metrics: Metrics,
+    counts: Counts,
 }
 
 impl Batches {
@@ -233,14 +230,7 @@ impl Batches {
             let begun = Instant::now();
             let (channels, entries) = (channels(&appends), appends.len());
             let answers = self.log.append(appends).await;
-            #[expect(
-                clippy::cast_precision_loss,
-                reason = "a batch has at most 1,000 entries"
-            )]
-            self.metrics.batch_rows.observe(entries as f64);
-            self.metrics
-                .flush_duration
-                .observe(begun.elapsed().as_secs_f64());
+            self.counts.flushed(entries, &answers, begun.elapsed());
             let answers: Vec<Result<Answer, Code>> = match answers {
                 Ok(answers) => answers.into_iter().map(Ok).collect(),
                 Err(error) => {
@@ -249,6 +239,7 @@ impl Batches {
                 }
             };
             self.answer(replies, channels, answers).await;
+            self.counts.idle(self.waiting.is_empty());
         }
     }
 
@@ -257,6 +248,9 @@ impl Batches {
         let mut appends = Vec::new();
         let mut replies = Vec::new();
         let mut bytes = 0;
+        if first.append.is_some() {
+            self.counts.oldest(first.begun);
+        }
         let mut next = Some(first);
         while let Some(job) = next {
             match (job.append, job.reply) {
@@ -283,9 +277,7 @@ impl Batches {
             };
         }
         self.waiting_bytes.fetch_sub(bytes, Ordering::Relaxed);
-        self.metrics
-            .queue_entries
-            .dec_by(i64::try_from(appends.len()).unwrap_or(0));
+        self.counts.taken(appends.len());
         (appends, replies)
     }
 
@@ -305,7 +297,7 @@ impl Batches {
             .into_iter()
             .chain(std::iter::repeat(Err(Code::Unavailable)));
         for ((reply, begun), (channel, answer)) in replies.into_iter().zip(channels.zip(answers)) {
-            self.count(&answer, begun);
+            self.counts.answered(&answer, begun.elapsed());
             match (reply, channel) {
                 (Reply::Socket(outbound, id), Some(channel)) => {
                     acks.push((outbound, ack(id, channel, answer)));
@@ -319,29 +311,6 @@ impl Batches {
             // A caller that has gone away needs no answer.
             let _ = reply.send(answer);
         }
-    }
-
-    fn count(&self, answer: &Result<Answer, Code>, begun: Instant) {
-        self.metrics
-            .ack_duration
-            .observe(begun.elapsed().as_secs_f64());
-        match answer {
-            Ok(Ok(receipt)) if receipt.fresh => {
-                self.metrics.accepted.inc();
-            }
-            Ok(Ok(_)) => {}
-            Ok(Err(Refused::NotAMember)) => self.refused(Code::NotAMember),
-            Err(code) => self.refused(*code),
-        }
-    }
-
-    fn refused(&self, code: Code) {
-        self.metrics
-            .rejected
-            .get_or_create(&Reason {
-                reason: code.as_str(),
-            })
-            .inc();
     }
 }
 

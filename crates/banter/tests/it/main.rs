@@ -12,6 +12,7 @@ mod history;
 mod hostile;
 mod limits;
 mod login;
+mod metrics;
 mod openapi;
 mod races;
 mod secrecy;

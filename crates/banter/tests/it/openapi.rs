@@ -311,7 +311,7 @@ fn nothing_operational_is_public() {
     let metrics = chat.admin(&Request::get("/metrics"));
     assert_eq!(metrics.status, 200);
     assert!(
-        metrics.text().contains("banter_gateway_connections "),
+        metrics.text().contains("banter_gateway_connections{"),
         "{}",
         metrics.text()
     );

@@ -78,9 +78,10 @@ impl Channel {
         self.members.drain(..).map(|member| member.socket).collect()
     }
 
-    /// Counts a socket that takes part from now on.
-    pub(super) fn watch(&mut self) {
+    /// Counts a socket that takes part from now on; whether it is the first.
+    pub(super) fn watch(&mut self) -> bool {
         self.watchers += 1;
+        self.watchers == 1
     }
 
     /// Counts a socket off; whether none is left.

@@ -6,8 +6,9 @@
 
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
+use std::ops::{Deref, DerefMut};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Context;
 
 use banter_protocol::close::Close;
@@ -17,6 +18,8 @@ use banter_protocol::websocket::{close_echo, close_frame, text_frame};
 use bytes::{Buf as _, Bytes};
 use futures_util::task::AtomicWaker;
 use tokio::net::TcpStream;
+
+use crate::metric::Traffic;
 
 /// Slices of one write: a tick rarely has more frames for one socket.
 const SLICES: usize = 16;
@@ -31,6 +34,7 @@ pub struct Outbound {
     /// The pump's number for this socket; set when it is registered.
     key: AtomicU32,
     state: Mutex<State>,
+    traffic: Arc<Traffic>,
     /// Wakes the socket's task.
     waker: AtomicWaker,
 }
@@ -86,7 +90,13 @@ pub enum Waiting {
 impl Outbound {
     /// The sending side of `stream`; more than `limit` waiting bytes close it.
     #[must_use]
-    pub fn new(stream: TcpStream, user: UserId, session: SessionId, limit: usize) -> Self {
+    pub fn new(
+        stream: TcpStream,
+        user: UserId,
+        session: SessionId,
+        limit: usize,
+        traffic: Arc<Traffic>,
+    ) -> Self {
         Self {
             stream,
             user,
@@ -94,6 +104,7 @@ impl Outbound {
             limit,
             key: AtomicU32::new(u32::MAX),
             state: Mutex::default(),
+            traffic,
             waker: AtomicWaker::new(),
         }
     }
@@ -125,9 +136,15 @@ impl Outbound {
 
     /// Writes frames in one go, or lets them wait.
     pub fn push_all(&self, frames: &[Bytes]) {
+        self.push_pieces(frames, frames.len());
+    }
+
+    /// The same for pieces that hold several frames each: so many all together.
+    pub fn push_pieces(&self, pieces: &[Bytes], frames: usize) {
         let mut state = self.lock();
         if state.closing.is_none() {
-            self.write(&mut state, frames);
+            self.traffic.frames.inc_by(frames as u64);
+            self.write(&mut state, pieces);
         }
     }
 
@@ -141,6 +158,7 @@ impl Outbound {
         if close == Close::SlowConsumer {
             state.drop_unbegun();
         }
+        self.traffic.frames.inc();
         if let Some(code) = close.error() {
             let error = ErrorFrame {
                 retry_after_ms,
@@ -235,8 +253,13 @@ impl Outbound {
         self.lock().channels = channels;
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> Locked<'_> {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        Locked {
+            waiting: state.waiting,
+            traffic: &self.traffic,
+            state,
+        }
     }
 
     fn write(&self, state: &mut State, frames: &[Bytes]) {
@@ -274,6 +297,7 @@ impl Outbound {
     /// Too far behind: what was not begun is dropped, and the reason is queued instead.
     fn close_slow(&self, state: &mut State) {
         state.drop_unbegun();
+        self.traffic.slow_closed.inc();
         let close = close_frame(Close::SlowConsumer);
         state.waiting += close.len();
         state.queue.push_back(close);
@@ -289,7 +313,10 @@ impl Outbound {
             }
             let written = self.stream.try_write_vectored(&slices[..count]);
             match written {
-                Ok(written) if written > 0 => state.advance(written),
+                Ok(written) if written > 0 => {
+                    self.traffic.bytes.inc_by(written as u64);
+                    state.advance(written);
+                }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
                 Ok(_) | Err(_) => state.broken = true,
             }
@@ -302,7 +329,10 @@ impl Outbound {
 
     fn try_write(&self, state: &mut State, slices: &[IoSlice<'_>]) -> usize {
         match self.stream.try_write_vectored(slices) {
-            Ok(written) => written,
+            Ok(written) => {
+                self.traffic.bytes.inc_by(written as u64);
+                written
+            }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
             Err(_) => {
                 state.broken = true;
@@ -311,6 +341,49 @@ impl Outbound {
             }
         }
     }
+}
+
+impl Drop for Outbound {
+    fn drop(&mut self) {
+        let state = self.state.get_mut();
+        let waiting = state.map_or(0, |state| state.waiting);
+        self.traffic.waiting.dec_by(signed(waiting));
+    }
+}
+
+/// The state while it is worked on; afterwards the bytes that wait are told.
+struct Locked<'a> {
+    state: MutexGuard<'a, State>,
+    /// How many waited before.
+    waiting: usize,
+    traffic: &'a Traffic,
+}
+
+impl Deref for Locked<'_> {
+    type Target = State;
+
+    fn deref(&self) -> &State {
+        &self.state
+    }
+}
+
+impl DerefMut for Locked<'_> {
+    fn deref_mut(&mut self) -> &mut State {
+        &mut self.state
+    }
+}
+
+impl Drop for Locked<'_> {
+    fn drop(&mut self) {
+        let change = signed(self.state.waiting) - signed(self.waiting);
+        if change != 0 {
+            self.traffic.waiting.inc_by(change);
+        }
+    }
+}
+
+fn signed(bytes: usize) -> i64 {
+    i64::try_from(bytes).unwrap_or(i64::MAX)
 }
 
 impl State {

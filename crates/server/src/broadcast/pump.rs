@@ -15,6 +15,7 @@ use bytes::Bytes;
 use tokio::sync::mpsc;
 
 use self::sockets::{Early, Sockets};
+use super::census::Census;
 use super::channel::{Admission, Channel, Taken};
 use super::tick::Tick;
 use super::{Audience, Change, Command, Delivery, Note, Outbound, Subscription};
@@ -27,6 +28,7 @@ const COMMANDS_AT_ONCE: usize = 256;
 pub(super) fn start(
     number: usize,
     inbox: mpsc::Receiver<Command>,
+    census: Census,
     metrics: Metrics,
 ) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -34,7 +36,7 @@ pub(super) fn start(
         .build()?;
     std::thread::Builder::new()
         .name(format!("pump-{number}"))
-        .spawn(move || runtime.block_on(Pump::new(metrics).run(inbox)))?;
+        .spawn(move || runtime.block_on(Pump::new(census, metrics).run(inbox)))?;
     Ok(())
 }
 
@@ -44,16 +46,21 @@ struct Pump {
     /// Channels with pending frames.
     busy: Vec<ChannelId>,
     tick: Tick,
+    /// When the entries of this tick were sent, in milliseconds since 1970.
+    sent: Vec<i64>,
+    census: Census,
     metrics: Metrics,
 }
 
 impl Pump {
-    fn new(metrics: Metrics) -> Self {
+    fn new(census: Census, metrics: Metrics) -> Self {
         Self {
             channels: HashMap::new(),
             sockets: Sockets::default(),
             busy: Vec::new(),
             tick: Tick::new(Instant::now()),
+            sent: Vec::new(),
+            census,
             metrics,
         }
     }
@@ -119,6 +126,7 @@ impl Pump {
                     Audience::User(user) => outbound.user() == user,
                     Audience::Session(session) => outbound.session() == session,
                 }) {
+                    self.metrics.told(close);
                     outbound.close(close);
                 }
             }
@@ -151,12 +159,19 @@ impl Pump {
             self.joined(delivery, user);
         }
         let Some(channel) = self.channels.get_mut(&delivery.channel) else {
+            self.census.reached(&delivery.reach, 0);
             return;
         };
+        self.census.reached(&delivery.reach, channel.members());
         let idle = channel.is_idle();
         match channel.take(delivery.seq, &delivery.frame) {
-            Taken::Next if idle => self.busy.push(delivery.channel),
-            Taken::Next | Taken::Repeat => {}
+            Taken::Next => {
+                self.sent.push(delivery.sent_ms);
+                if idle {
+                    self.busy.push(delivery.channel);
+                }
+            }
+            Taken::Repeat => {}
             Taken::Gap { after } => self.repair(delivery, after),
         }
         if let Some(Change {
@@ -209,7 +224,7 @@ impl Pump {
                 socket.ended.retain(|ended| *ended != id);
                 socket.replaying.push(id);
                 socket.channels.push(id);
-                channel.watch();
+                self.census.watches(id, channel.watch());
                 socket.outbound.note(Note::Replay { channel: id, after });
             } else {
                 self.admit(key, id, after, true);
@@ -257,7 +272,9 @@ impl Pump {
             return Vec::new();
         };
         let owed = channel.remove(key);
-        if channel.unwatch() {
+        let last = channel.unwatch();
+        self.census.unwatches(id, last);
+        if last {
             self.channels.remove(&id);
         }
         owed
@@ -352,7 +369,7 @@ impl Pump {
         };
         if !socket.channels.contains(&id) {
             socket.channels.push(id);
-            channel.watch();
+            self.census.watches(id, channel.watch());
         }
         match channel.admit(key, after, proven && watched) {
             Admission::Live(frames) => {
@@ -399,6 +416,8 @@ impl Pump {
         }
         self.sockets.pay();
         self.metrics.deliveries.inc_by(deliveries);
+        self.metrics.traffic.frames.inc_by(deliveries);
+        self.census.written(&mut self.sent);
         self.tick.flushed(begun, Instant::now());
     }
 }

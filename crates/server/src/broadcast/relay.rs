@@ -6,6 +6,7 @@ use banter_storage::bus::Event;
 use banter_storage::entries::Record;
 use tokio::sync::mpsc;
 
+use super::census::Reach;
 use super::{Broadcast, Change, Delivery};
 
 /// Runs until the bus ends.
@@ -14,7 +15,12 @@ pub(super) async fn run(mut events: mpsc::Receiver<Event>, broadcast: Broadcast)
         match event {
             Event::Entries(records) => {
                 broadcast
-                    .deliver(records.iter().map(delivery).collect())
+                    .deliver(
+                        records
+                            .iter()
+                            .map(|r| delivery(r, broadcast.pumps()))
+                            .collect(),
+                    )
                     .await;
             }
             Event::Barrier(barrier) => broadcast.pass(barrier).await,
@@ -22,7 +28,7 @@ pub(super) async fn run(mut events: mpsc::Receiver<Event>, broadcast: Broadcast)
     }
 }
 
-fn delivery(record: &Record) -> Delivery {
+fn delivery(record: &Record, pumps: usize) -> Delivery {
     let entry = &record.entry;
     let joined = match entry.kind {
         Kind::Joined { .. } => Some(true),
@@ -32,6 +38,8 @@ fn delivery(record: &Record) -> Delivery {
     Delivery {
         channel: entry.channel,
         seq: entry.seq,
+        sent_ms: entry.sent_at.as_ms(),
+        reach: Reach::new(pumps),
         frame: text_frame(&String::from(entry)),
         change: record
             .user

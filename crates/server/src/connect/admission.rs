@@ -34,6 +34,15 @@ pub struct Place {
     of: Holder,
 }
 
+/// Why there is no place for a peer's socket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Crowded {
+    /// Which limit was met, as metrics name it.
+    pub scope: &'static str,
+    /// When to try again.
+    pub wait: Duration,
+}
+
 #[derive(Debug, Clone, Copy)]
 enum Holder {
     Address(IpAddr),
@@ -60,19 +69,25 @@ impl Admissions {
     /// A place for a socket of this peer.
     ///
     /// # Errors
-    /// How long to wait before trying again.
-    pub fn upgrade(&self, peer: Peer, now: Instant) -> Result<Place, Duration> {
+    /// Which limit is in the way, and for how long.
+    pub fn upgrade(&self, peer: Peer, now: Instant) -> Result<Place, Crowded> {
         if peer.exempt {
             return Ok(self.place(Holder::Exempt));
         }
-        self.pace(peer.address, now)?;
+        self.pace(peer.address, now).map_err(|wait| Crowded {
+            scope: "address_upgrades",
+            wait,
+        })?;
         let mut addresses = lock(&self.shared.addresses);
         if !count(
             &mut addresses,
             peer.address,
             self.shared.sockets_per_address,
         ) {
-            return Err(Duration::from_secs(5));
+            return Err(Crowded {
+                scope: "address_sockets",
+                wait: Duration::from_secs(5),
+            });
         }
         Ok(self.place(Holder::Address(peer.address)))
     }

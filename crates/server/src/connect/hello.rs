@@ -14,7 +14,7 @@ use crate::app::App;
 use crate::broadcast::{Outbound, Subscription};
 use crate::clock;
 use crate::login::Denied;
-use crate::metric::Outcome;
+use crate::metric::{Dependency, Outcome};
 
 /// What a denied token closes a socket with.
 pub(super) const fn refusal(denied: Denied) -> Close {
@@ -39,7 +39,9 @@ pub(super) async fn answer(
     app.broadcast.register(outbound).await;
     // An end of the session that came before the registration reached no socket of it.
     app.login.standing(identity).map_err(refusal)?;
-    let joined = app.channels.joined(identity.user).await.map_err(|error| {
+    let joined = app.channels.joined(identity.user);
+    let joined = app.metrics.ask(Dependency::Database, "joined", joined);
+    let joined = joined.await.map_err(|error| {
         tracing::warn!(%error, "a hello could not be answered");
         Close::Unavailable
     })?;

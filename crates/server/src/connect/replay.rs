@@ -14,6 +14,7 @@ use bytes::{Bytes, BytesMut};
 
 use crate::app::App;
 use crate::broadcast::{Note, Outbound};
+use crate::metric::Dependency;
 
 /// Entries of the first page; afterwards their size is known.
 const FIRST_PAGE: u32 = 16;
@@ -104,7 +105,9 @@ impl Replays {
             }
             return Ok(());
         }
-        outbound.push(&replay.piece());
+        let whole = replay.frames.len();
+        let piece = replay.piece();
+        outbound.push_pieces(&[piece], whole - replay.frames.len());
         // Every socket's turn comes, however much one has to catch up on.
         self.running.rotate_left(1);
         Ok(())
@@ -119,10 +122,11 @@ fn is_end(record: &Record, user: UserId) -> bool {
 impl Replay {
     /// Reads the next page; `false`: there is none.
     async fn read(&mut self, app: &App, user: UserId) -> banter_storage::Result<bool> {
-        let mut records = app
+        let reading = app
             .entries
-            .range(self.channel, self.after, self.until, self.page)
-            .await?;
+            .range(self.channel, self.after, self.until, self.page);
+        let read = app.metrics.ask(Dependency::Database, "replay", reading);
+        let mut records = read.await?;
         // The database knows that the user has left before the pump says so.
         if let Some(place) = records.iter().rposition(|record| is_end(record, user))
             && app.channels.membership(self.channel, user).await?.is_none()

@@ -25,7 +25,7 @@ use super::replay::Replays;
 use crate::app::App;
 use crate::broadcast::{Note, Outbound, Waiting};
 use crate::clock;
-use crate::metric::{Direction, Reason};
+use crate::metric::{Counted, ErrorCode, Reason, Stage};
 use crate::send::{self, Pace};
 
 /// How long the client's end of a closed conversation is waited for.
@@ -39,6 +39,7 @@ pub(super) async fn run(
     _place: Place,
     begun: std::time::Instant,
 ) {
+    let mut counted = Counted::begin(&app.metrics);
     let mut reader = Reader::new(early);
     // What is needed only at the beginning is boxed, so that it is not kept for the rest.
     let greeted = Box::pin(greet(&app, &stream, &mut reader)).await;
@@ -49,12 +50,14 @@ pub(super) async fn run(
                 failed(&app, close);
                 Box::pin(refuse(&stream, &mut reader, close)).await;
             }
+            counted.end(reason.map_or("gone", Close::reason));
             return;
         }
     };
     let Some(_seat) = app.admissions.user(identity.user) else {
         failed(&app, Close::TooManySockets);
         Box::pin(refuse(&stream, &mut reader, Close::TooManySockets)).await;
+        counted.end(Close::TooManySockets.reason());
         return;
     };
     let limit = app.settings.limits.outbound_bytes;
@@ -63,25 +66,25 @@ pub(super) async fn run(
         identity.user,
         identity.session,
         limit,
+        app.metrics.traffic.clone(),
     ));
-    app.metrics.connections.inc();
     match Box::pin(hello::answer(&app, &outbound, &identity, hello)).await {
-        Ok(()) => app
-            .metrics
-            .handshake_duration
-            .observe(begun.elapsed().as_secs_f64()),
+        Ok(()) => {
+            counted.set(Stage::Ready);
+            let lasted = &app.metrics.handshake_duration;
+            lasted.observe_duration(begun.elapsed());
+        }
         Err(close) => {
             failed(&app, close);
             outbound.close(close);
         }
     }
     let socket = Socket::new(&app, outbound.clone(), reader, Session::new(identity));
-    let reason = socket.run().await;
+    let reason = socket.run(&mut counted).await;
     app.broadcast.remove(&outbound).await;
-    app.metrics.connections.dec();
-    let age = begun.elapsed().as_secs_f64();
-    app.metrics.connection_age.observe(age);
-    app.metrics.closed.get_or_create(&Reason { reason }).inc();
+    let age = begun.elapsed();
+    app.metrics.connection_age.observe_duration(age);
+    counted.end(reason);
 }
 
 fn failed(app: &App, close: Close) {
@@ -118,6 +121,7 @@ async fn first_frame(
     let mut pace = Pace::new(per_second, std::time::Instant::now());
     loop {
         while let Some(event) = reader.next()? {
+            app.metrics.frames_in.inc();
             pace.take(std::time::Instant::now())
                 .map_err(|_| Close::TooFast)?;
             match event {
@@ -135,7 +139,9 @@ async fn first_frame(
         }
         match poll_fn(|cx| reader.poll_fill(stream, cx)).await {
             Ok(0) | Err(_) => return Err(None),
-            Ok(_) => {}
+            Ok(read) => {
+                app.metrics.bytes_in.inc_by(read as u64);
+            }
         }
     }
 }
@@ -227,7 +233,7 @@ impl<'a> Socket<'a> {
     }
 
     /// Runs to the end; returns its reason.
-    async fn run(mut self) -> &'static str {
+    async fn run(mut self, counted: &mut Counted<'_>) -> &'static str {
         let mut timer = pin!(tokio::time::sleep_until(self.deadline()));
         loop {
             if let Err(close) = self.read_frames().await {
@@ -235,24 +241,31 @@ impl<'a> Socket<'a> {
             }
             timer.as_mut().reset(self.deadline());
             match poll_fn(|cx| self.poll(timer.as_mut(), cx)).await {
-                Wake::Read(1..) => {}
                 Wake::Read(0) | Wake::Gone => break "gone",
+                Wake::Read(read) => {
+                    self.app.metrics.bytes_in.inc_by(read as u64);
+                }
                 Wake::Notes(notes) => notes.into_iter().for_each(|note| self.replays.take(note)),
                 Wake::Replay => {
                     if let Err(error) = Box::pin(self.replays.step(self.app, &self.outbound)).await
                     {
                         tracing::warn!(%error, "a replay could not go on");
+                        self.app.metrics.replays_failed.inc();
                         self.outbound.close(Close::Unavailable);
                     }
                 }
                 Wake::Deadline => {
                     if self.on_deadline() {
-                        break self.outbound.closing().map_or("gone", Close::reason);
+                        break self.cut();
+                    }
+                    if self.over_by.is_some() {
+                        counted.set(Stage::Draining);
                     }
                 }
                 Wake::Over => {
                     let close = self.outbound.closing().unwrap_or(Close::Normal);
                     if close != Close::Normal {
+                        counted.set(Stage::Draining);
                         Box::pin(part(self.outbound.stream(), &mut self.reader)).await;
                     }
                     break close.reason();
@@ -318,24 +331,36 @@ impl<'a> Socket<'a> {
         false
     }
 
+    /// The client has not taken the last frames in time: the reason of the close.
+    fn cut(&self) -> &'static str {
+        let closing = self.outbound.closing();
+        if closing == Some(Close::SlowConsumer) {
+            self.app.metrics.traffic.slow_cut.inc();
+        }
+        closing.map_or("gone", Close::reason)
+    }
+
     async fn read_frames(&mut self) -> Result<(), Close> {
         while self.outbound.closing().is_none() {
             let Some(event) = self.reader.next()? else {
                 return Ok(());
             };
-            self.app
-                .metrics
-                .frames
-                .get_or_create(&Direction { direction: "in" })
-                .inc();
-            self.pace
-                .take(std::time::Instant::now())
-                .map_err(|_| Close::TooFast)?;
+            self.app.metrics.frames_in.inc();
+            let now = std::time::Instant::now();
+            self.pace.take(now).map_err(|_| {
+                self.app.metrics.limited("socket_frames");
+                Close::TooFast
+            })?;
             match event {
                 Event::Text(text) => self.on_text(&text).await?,
                 Event::Fragment => {}
                 Event::Ping(payload) => self.outbound.push(&control_frame(opcode::PONG, &payload)),
-                Event::Pong(_) => self.pong_due = None,
+                Event::Pong(_) => {
+                    if let Some(due) = self.pong_due.take() {
+                        let rtt = limit::PONG_TIMEOUT.saturating_sub(due - Instant::now());
+                        self.app.metrics.ping_rtt.observe_duration(rtt);
+                    }
+                }
                 Event::Close(code) => self.outbound.answer_close(code),
             }
         }
@@ -417,6 +442,10 @@ impl<'a> Socket<'a> {
     }
 
     fn answer(&self, frame: &ServerFrame) {
+        if let ServerFrame::Error(ErrorFrame { code, id: None, .. }) = frame {
+            let refused = ErrorCode::from(code.as_str());
+            self.app.metrics.error_frames.get_or_create(&refused).inc();
+        }
         self.outbound.push(&text_frame(&frame.to_json()));
     }
 }

@@ -95,10 +95,10 @@ fn check(
     if app.is_draining() {
         return Err(Problem::from(Code::Draining).retry_after(Duration::from_secs(1)));
     }
-    let place = app
-        .admissions
-        .upgrade(peer, now)
-        .map_err(|wait| Problem::from(Code::TooManyRequests).retry_after(wait))?;
+    let place = app.admissions.upgrade(peer, now).map_err(|refused| {
+        app.metrics.limited(refused.scope);
+        Problem::from(Code::TooManyRequests).retry_after(refused.wait)
+    })?;
     let accept = HeaderValue::from_str(&accept).map_err(|_| Code::Internal)?;
     Ok((accept, place))
 }

@@ -27,12 +27,19 @@ use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
 use super::Socket;
+use crate::metric::{Metrics, Reason};
 
 /// What a connection turns into when it is upgraded.
 pub type Upgraded = TokioIo<Timed>;
 
 /// Accepts connections until `stop`; those that are open then finish their request.
-pub async fn serve(listener: TcpListener, router: Router, stop: CancellationToken) {
+/// Those that are not accepted, or cut, are counted.
+pub async fn serve(
+    listener: TcpListener,
+    router: Router,
+    metrics: Metrics,
+    stop: CancellationToken,
+) {
     let tasks = tokio_util::task::TaskTracker::new();
     loop {
         let accepted = tokio::select! {
@@ -43,11 +50,20 @@ pub async fn serve(listener: TcpListener, router: Router, stop: CancellationToke
             Ok((stream, address)) => {
                 // Frames are written whole; waiting for more would only delay them.
                 let _ = stream.set_nodelay(true);
-                tasks.spawn(connection(stream, address, router.clone(), stop.clone()));
+                let connection = connection(stream, address, router.clone(), stop.clone());
+                let metrics = metrics.clone();
+                tasks.spawn(async move {
+                    if let Some(missed) = connection.await {
+                        let reason = Reason::from(missed.as_str());
+                        metrics.dropped.get_or_create(&reason).inc();
+                    }
+                });
             }
             Err(error) => {
                 // Out of descriptors, or a connection that died while waiting. Both pass.
                 tracing::warn!(%error, "a connection could not be accepted");
+                let reason = Reason::from("not_accepted");
+                metrics.dropped.get_or_create(&reason).inc();
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
         }
@@ -57,12 +73,31 @@ pub async fn serve(listener: TcpListener, router: Router, stop: CancellationToke
     tasks.wait().await;
 }
 
+/// What a connection that was cut has not sent in time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Missed {
+    /// Another request.
+    Request,
+    /// The rest of a head.
+    Head,
+}
+
+impl Missed {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Request => "idle",
+            Self::Head => "head_too_slow",
+        }
+    }
+}
+
+/// Serves a connection to its end; what it has missed, where that is why it was cut.
 async fn connection(
     stream: TcpStream,
     address: SocketAddr,
     router: Router,
     stop: CancellationToken,
-) {
+) -> Option<Missed> {
     let deadline = Arc::new(Deadline::new());
     let service = hyper::service::service_fn({
         let deadline = deadline.clone();
@@ -85,8 +120,8 @@ async fn connection(
     loop {
         tokio::select! {
             // An error is the client's: a broken request or a connection that went away.
-            _ = connection.as_mut() => return,
-            () = deadline.missed() => return,
+            _ = connection.as_mut() => return None,
+            missed = deadline.missed() => return Some(missed),
             () = stop.cancelled(), if !stopping => {
                 stopping = true;
                 connection.as_mut().graceful_shutdown();
@@ -151,7 +186,7 @@ impl Deadline {
         }
     }
 
-    async fn missed(&self) {
+    async fn missed(&self) -> Missed {
         /// How often a connection without a deadline is looked at.
         const BUSY: Duration = limit::HTTP_HEAD_TIMEOUT;
         loop {
@@ -160,7 +195,8 @@ impl Deadline {
             if at == 0 {
                 tokio::time::sleep(BUSY).await;
             } else if Instant::now() >= due {
-                return;
+                let begun = at & 1 == 1;
+                return if begun { Missed::Head } else { Missed::Request };
             } else {
                 // A first byte may bring the deadline forward while this sleeps.
                 tokio::time::sleep_until(due.min(Instant::now() + Duration::from_secs(1))).await;

@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
+use banter_protocol::time::Timestamp;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
-use prometheus_client::metrics::histogram::Histogram;
-use prometheus_client::registry::{Registry, Unit};
+use prometheus_client::registry::Registry;
+
+use crate::metric::{Histogram, List, Name};
 
 type Label = [(&'static str, &'static str); 1];
 
@@ -16,61 +18,53 @@ pub struct LoginMetrics {
     logins: Family<Label, Counter>,
     refreshes: Family<Label, Counter>,
     throttled: Family<Label, Counter>,
-    hash_seconds: Histogram,
+    hash_duration: Histogram,
     hash_waiting: Gauge,
     signing_key_created: Gauge,
+    keys_current: Gauge,
+    revocation_lag: Histogram,
 }
 
 impl Default for LoginMetrics {
     /// Metrics that nobody looks at, for commands.
     fn default() -> Self {
-        Self {
-            logins: Family::default(),
-            refreshes: Family::default(),
-            throttled: Family::default(),
-            // One hash takes some 25 ms alone, more when cores are shared.
-            hash_seconds: Histogram::new([0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5]),
-            hash_waiting: Gauge::default(),
-            signing_key_created: Gauge::default(),
-        }
+        Self::register(&mut List::new(&mut Registry::default()))
     }
 }
 
+/// How logins end.
+const LOGINS: [&str; 5] = [
+    "succeeded",
+    "failed",
+    "throttled",
+    "overloaded",
+    "unavailable",
+];
+/// How refreshes end.
+const REFRESHES: [&str; 6] = [
+    "rotated",
+    "grace",
+    "reuse_detected",
+    "expired",
+    "invalid",
+    "unavailable",
+];
+
 impl LoginMetrics {
-    /// Registers them under `auth_`, in a registry whose prefix is the product's.
+    /// Adds them to what is scraped.
     #[must_use]
-    pub fn register(registry: &mut Registry) -> Self {
-        let metrics = Self::default();
-        let auth = registry.sub_registry_with_prefix("auth");
-        auth.register("logins", "Logins, by outcome", metrics.logins.clone());
-        auth.register(
-            "refreshes",
-            "Refreshed sessions, by outcome",
-            metrics.refreshes.clone(),
-        );
-        auth.register(
-            "throttled",
-            "Logins and registrations refused by a throttle, by rule",
-            metrics.throttled.clone(),
-        );
-        auth.register_with_unit(
-            "password_hash_duration",
-            "Time to hash a password, without waiting for a core",
-            Unit::Seconds,
-            metrics.hash_seconds.clone(),
-        );
-        auth.register(
-            "password_hash_waiting",
-            "Passwords that wait for a core",
-            metrics.hash_waiting.clone(),
-        );
-        auth.register_with_unit(
-            "signing_key_created_timestamp",
-            "When the active signing key was made",
-            Unit::Seconds,
-            metrics.signing_key_created.clone(),
-        );
-        metrics
+    pub(crate) fn register(list: &mut List<'_>) -> Self {
+        let labels = |key, values: &'static [&'static str]| values.iter().map(move |v| [(key, *v)]);
+        Self {
+            logins: list.counters(Name::AuthLogins, labels("outcome", &LOGINS)),
+            refreshes: list.counters(Name::AuthRefreshes, labels("outcome", &REFRESHES)),
+            throttled: list.counters(Name::AuthThrottled, labels("rule", &["account", "address"])),
+            hash_duration: list.histogram(Name::AuthPasswordHashDuration),
+            hash_waiting: list.gauge(Name::AuthPasswordHashWaiting),
+            signing_key_created: list.gauge(Name::AuthSigningKeyCreated),
+            keys_current: list.gauge(Name::GatewayJwksRefreshed),
+            revocation_lag: list.histogram(Name::GatewayRevocationLag),
+        }
     }
 
     pub(super) fn login(&self, outcome: &'static str) {
@@ -86,7 +80,7 @@ impl LoginMetrics {
     }
 
     pub(super) fn hashed(&self, took: Duration) {
-        self.hash_seconds.observe(took.as_secs_f64());
+        self.hash_duration.observe_duration(took);
     }
 
     pub(super) fn waits(&self) {
@@ -100,6 +94,19 @@ impl LoginMetrics {
     pub(super) fn signing_key(&self, created_ms: i64) {
         self.signing_key_created.set(created_ms / 1000);
     }
+
+    /// The keys in use are those that are published, as of now.
+    pub(super) fn keys_are_current(&self, now: Timestamp) {
+        self.keys_current.set(now.as_ms() / 1000);
+    }
+
+    /// Something that was revoked at `at` is of no use here from `now` on.
+    pub(super) fn revoked(&self, at: Timestamp, now: Timestamp) {
+        // Clocks of two machines may differ.
+        let lag_ms = u64::try_from(now.as_ms().saturating_sub(at.as_ms())).unwrap_or(0);
+        self.revocation_lag
+            .observe_duration(Duration::from_millis(lag_ms));
+    }
 }
 
 #[cfg(test)]
@@ -109,12 +116,13 @@ mod tests {
     #[test]
     fn names_are_those_of_the_documentation() {
         let mut registry = Registry::with_prefix("banter");
-        let metrics = LoginMetrics::register(&mut registry);
+        let metrics = LoginMetrics::register(&mut List::new(&mut registry));
         metrics.login("succeeded");
         metrics.refresh("rotated");
         metrics.throttled("account");
         metrics.hashed(Duration::from_millis(20));
         metrics.signing_key(5_000);
+        metrics.revoked(Timestamp::from_ms(7_000), Timestamp::from_ms(7_500));
         let mut text = String::new();
         prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
         for line in [
@@ -124,6 +132,7 @@ mod tests {
             "banter_auth_password_hash_duration_seconds_count 1",
             "banter_auth_password_hash_waiting 0",
             "banter_auth_signing_key_created_timestamp_seconds 5",
+            "banter_gateway_revocation_lag_seconds_sum 0.5",
         ] {
             assert!(text.contains(line), "{line} is not in\n{text}");
         }

@@ -208,18 +208,18 @@ impl Login {
                 account,
                 repeated,
             }) => {
-                let outcome = if repeated { "repeated" } else { "rotated" };
+                let outcome = if repeated { "grace" } else { "rotated" };
                 self.metrics.refresh(outcome);
                 self.issue(account, session, &seed, generation, now)
             }
             Ok(Refreshed::Reused) => {
-                self.metrics.refresh("reused");
+                self.metrics.refresh("reuse_detected");
                 tracing::warn!(%session, "an old refresh token was used: its session is ended");
                 self.catch_up().await;
                 Err(Code::RefreshInvalid.into())
             }
             Ok(Refreshed::Over) => {
-                self.metrics.refresh("over");
+                self.metrics.refresh("expired");
                 Err(Code::RefreshInvalid.into())
             }
             Err(error) => {

@@ -61,6 +61,7 @@ impl Login {
         loop {
             let page = self.stores.revocations.after(*followed, PAGE).await?;
             let Some(last) = page.last().map(|last| last.id) else {
+                self.metrics.keys_are_current(clock::now());
                 return Ok(());
             };
             for revocation in &page {
@@ -93,6 +94,10 @@ impl Login {
             }
         }
         self.revoking.apply(revocation);
+        // What was revoked before this process began had no use here.
+        if revocation.at >= self.since {
+            self.metrics.revoked(revocation.at, clock::now());
+        }
         Ok(())
     }
 

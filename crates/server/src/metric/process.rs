@@ -113,6 +113,6 @@ mod tests {
         assert!(value("process_max_fds ") >= value("process_open_fds "));
         assert!(value("process_start_time_seconds ") > 1.7e9);
         assert!(value("process_cpu_seconds_total ") >= 0.0);
-        assert!(text.contains("banter_gateway_connections "));
+        assert!(text.contains("banter_gateway_connections{"));
     }
 }

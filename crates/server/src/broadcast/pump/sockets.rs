@@ -116,14 +116,15 @@ impl Sockets {
         socket.owed.push(bytes);
     }
 
-    /// Writes what is owed: one write a socket.
+    /// Writes what is owed: one write a socket. The frames are counted by whoever knows how many
+    /// they are.
     pub(super) fn pay(&mut self) {
         for key in self.owed.drain(..) {
             let slot = self.slots.get_mut(key as usize);
             let Some(socket) = slot.and_then(Option::as_mut) else {
                 continue;
             };
-            socket.outbound.push_all(&socket.owed);
+            socket.outbound.push_pieces(&socket.owed, 0);
             socket.owed.clear();
         }
     }

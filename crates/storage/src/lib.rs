@@ -3,10 +3,12 @@
 
 mod database;
 mod error;
+pub mod postgres;
 mod sqlite;
 
 pub use database::Database;
 pub use error::{Error, Result};
+pub use postgres::Postgres;
 pub use sqlite::Sqlite;
 
 pub mod accounts;

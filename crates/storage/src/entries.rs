@@ -174,6 +174,3 @@ impl Entries {
         }
     }
 }
-
-#[cfg(test)]
-mod tests;

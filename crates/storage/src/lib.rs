@@ -19,6 +19,8 @@ pub mod revocations;
 
 pub mod keys;
 
+pub mod login_failures;
+
 pub mod channels;
 
 pub mod entries;

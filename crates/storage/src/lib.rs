@@ -3,10 +3,12 @@
 
 mod database;
 mod error;
+pub mod postgres;
 mod sqlite;
 
 pub use database::Database;
 pub use error::{Error, Result};
+pub use postgres::Postgres;
 pub use sqlite::Sqlite;
 
 pub mod accounts;
@@ -16,6 +18,8 @@ pub mod sessions;
 pub mod revocations;
 
 pub mod keys;
+
+pub mod login_failures;
 
 pub mod channels;
 

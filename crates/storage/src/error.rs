@@ -7,6 +7,12 @@ pub enum Error {
     /// unknown.
     #[error("storage is unavailable: {0}")]
     Unavailable(String),
+    /// The log takes no more for now: its memory is nearly full. Nothing was written.
+    #[error("the log is full; the workers must catch up first")]
+    Overloaded,
+    /// The Redis server, as it is set up, would break a promise.
+    #[error(transparent)]
+    Unfit(#[from] crate::redis::Unfit),
     /// What is stored breaks a rule of ours.
     #[error("stored data are corrupt: {0}")]
     Corrupt(String),

@@ -3,10 +3,12 @@
 
 mod database;
 mod error;
+mod redis;
 mod sqlite;
 
 pub use database::Database;
 pub use error::{Error, Result};
+pub use redis::{Durability, Redis, Unfit};
 pub use sqlite::Sqlite;
 
 pub mod accounts;

@@ -7,7 +7,7 @@
 mod fitness;
 mod script;
 
-pub use fitness::{Durability, Unfit};
+pub use fitness::Durability;
 pub(crate) use fitness::{field, text};
 pub(crate) use script::{Call, Script};
 
@@ -19,7 +19,7 @@ use redis::{AsyncConnectionConfig, Client, ConnectionInfo, IntoConnectionInfo as
 use redis::{ProtocolVersion, Value};
 
 use crate::error::{Error, Result};
-use fitness::Server;
+use fitness::{Server, Unfit};
 
 /// How long one round of commands may take: a sender is refused rather than kept waiting.
 pub(crate) const ROUND_TIMEOUT: Duration = Duration::from_millis(300);
@@ -82,8 +82,9 @@ impl Redis {
     /// has none.
     ///
     /// # Errors
-    /// [`Error::Unfit`] when the server, or the URL, must not be used; [`Error::Unavailable`] when
-    /// the server cannot be reached now.
+    /// [`Error::TooOld`] and [`Error::Settings`] when the server, or the URL, must not be used;
+    /// [`Error::Unavailable`] when the server cannot be reached now. None of them repeats a
+    /// password.
     pub async fn open(url: &str, password: Option<&str>, durability: Durability) -> Result<Self> {
         let redis = Self {
             shared: Arc::new(Shared {

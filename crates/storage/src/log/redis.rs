@@ -26,7 +26,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use banter_protocol::id::{ChannelId, Epoch, Position, Seq};
-use sqlx::postgres::PgPool;
 
 use self::epochs::{Epochs, Era};
 use self::memory::Memory;
@@ -34,6 +33,7 @@ use self::reply::Reply;
 use self::stored::Stored;
 use crate::entries::Record;
 use crate::error::{Error, Result};
+use crate::postgres::Postgres;
 use crate::redis::{Call, Redis, Script};
 
 static APPEND: Script = Script::new(include_str!("redis/append.lua"));
@@ -87,7 +87,7 @@ pub struct Tail {
 impl RedisLog {
     /// The log in `redis`, over the database that its workers store it in. Nothing is asked yet.
     #[must_use]
-    pub fn new(redis: Redis, database: PgPool) -> Self {
+    pub fn new(redis: Redis, database: Postgres) -> Self {
         let database = Stored::new(database);
         let epochs = Arc::new(Epochs::new(redis.clone(), database.clone()));
         Self {

@@ -5,11 +5,9 @@ use redis::Value;
 use crate::error::{Error, Result};
 
 /// The oldest Redis with flags for scripts (`allow-oom`).
-const REDIS_MIN: Version = (7, 0);
-/// The oldest Valkey that is tested.
-const VALKEY_MIN: Version = (8, 0);
-
-type Version = (u32, u32);
+const REDIS_MIN: (u32, &str) = (7, "7.0");
+/// The oldest Valkey that will do.
+const VALKEY_MIN: (u32, &str) = (8, "8.0");
 
 /// What an acknowledged entry has been through in Redis (`log.durability`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
@@ -46,17 +44,19 @@ impl std::str::FromStr for Durability {
 
 /// Why a Redis server must not be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Unfit {
+pub(super) enum Unfit {
     /// The setting is no address.
     #[error("the address of Redis must be a redis:// or rediss:// URL")]
     Address,
     /// It lacks what the log needs.
-    #[error("{name} {found} is too old; Redis 7.0 or Valkey 8.0 is needed")]
+    #[error("{name} {found} is too old")]
     TooOld {
         /// Redis or Valkey.
         name: &'static str,
         /// Its version.
         found: String,
+        /// The oldest that will do.
+        needed: &'static str,
     },
     /// It throws away entries when memory is full.
     #[error("Redis would evict what is not stored yet; set `maxmemory-policy noeviction` there")]
@@ -78,6 +78,23 @@ pub enum Unfit {
          be lost with log.durability = \"everysec\""
     )]
     Hides,
+}
+
+impl From<Unfit> for Error {
+    fn from(unfit: Unfit) -> Self {
+        match unfit {
+            Unfit::TooOld {
+                name,
+                found,
+                needed,
+            } => Self::TooOld {
+                server: name,
+                found,
+                needed,
+            },
+            other => Self::Settings(other.to_string()),
+        }
+    }
 }
 
 /// What a server tells of itself.
@@ -118,9 +135,13 @@ impl Server {
             true => ("Valkey", VALKEY_MIN),
             false => ("Redis", REDIS_MIN),
         };
-        if version(&self.version) < oldest {
-            let found = self.version.clone();
-            return Err(Unfit::TooOld { name, found });
+        let major = self.version.split('.').next().and_then(|n| n.parse().ok());
+        if major < Some(oldest.0) {
+            return Err(Unfit::TooOld {
+                name,
+                found: self.version.clone(),
+                needed: oldest.1,
+            });
         }
         if self.evicts {
             return Err(Unfit::Evicts);
@@ -158,11 +179,6 @@ fn appendfsync(answer: &Value) -> Option<String> {
         Value::Array(pair) => pair.get(1).and_then(text),
         _ => None,
     }
-}
-
-fn version(text: &str) -> Version {
-    let mut numbers = text.split('.').map(|part| part.parse().unwrap_or(0));
-    (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))
 }
 
 fn silent() -> Error {

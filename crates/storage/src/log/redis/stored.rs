@@ -8,12 +8,14 @@ use std::time::{Duration, Instant};
 use banter_protocol::entry::Level;
 use banter_protocol::id::{ChannelId, Epoch, MessageId, Seq, UserId};
 use banter_protocol::time::Timestamp;
-use sqlx::postgres::{PgConnection, PgPool, PgRow};
+use sqlx::postgres::{PgConnection, PgRow};
 use sqlx::{Executor as _, Row as _};
+use uuid::Uuid;
 
 use super::shard::Shard;
 use crate::error::{Error, Result};
 use crate::log::Receipt;
+use crate::postgres::{Postgres, lock, row};
 
 /// How long an answer may take: a sender whose message needs it is refused rather than kept.
 const ANSWER_TIMEOUT: Duration = Duration::from_millis(300);
@@ -21,21 +23,19 @@ const ANSWER_TIMEOUT: Duration = Duration::from_millis(300);
 const PAUSE: Duration = Duration::from_secs(1);
 /// How long one gateway waits for another to begin an epoch.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(5);
-/// Of the advisory lock under which epochs begin.
-const EPOCHS_LOCK: i64 = 0x6261_6e74_6570_6f63;
 
 /// The database under the log. Cloning shares it.
 #[derive(Debug, Clone)]
 pub(super) struct Stored {
-    pool: PgPool,
+    postgres: Postgres,
     /// When an answer did not come.
     missed: Arc<Mutex<Option<Instant>>>,
 }
 
 impl Stored {
-    pub(super) fn new(pool: PgPool) -> Self {
+    pub(super) fn new(postgres: Postgres) -> Self {
         Self {
-            pool,
+            postgres,
             missed: Arc::default(),
         }
     }
@@ -65,24 +65,27 @@ impl Stored {
 
     /// The newest number of each channel that has one.
     pub(super) async fn tops(&self, channels: &[ChannelId]) -> Result<HashMap<ChannelId, Seq>> {
-        let ids: Vec<_> = channels.iter().map(|id| id.as_bytes().to_vec()).collect();
+        let ids: Vec<_> = channels
+            .iter()
+            .map(|id| Uuid::from_bytes(*id.as_bytes()))
+            .collect();
         let rows = self
             .answer(
                 sqlx::query(
                     "SELECT k.channel, \
                        (SELECT e.seq FROM entries AS e WHERE e.channel = k.channel \
                         ORDER BY e.seq DESC LIMIT 1) AS seq \
-                     FROM UNNEST($1::bytea[]) AS k (channel)",
+                     FROM UNNEST($1::uuid[]) AS k (channel)",
                 )
                 .bind(ids)
-                .fetch_all(&self.pool),
+                .fetch_all(self.postgres.pool()),
             )
             .await?;
         let mut tops = HashMap::with_capacity(rows.len());
         for row in rows {
-            let channel: [u8; 16] = row.try_get("channel")?;
+            let channel = ChannelId::from_bytes(row::id(&row, "channel")?);
             if let Some(seq) = row.try_get::<Option<i64>, _>("seq")? {
-                tops.insert(ChannelId::from_bytes(channel), seq.cast_unsigned());
+                tops.insert(channel, seq.cast_unsigned());
             }
         }
         Ok(tops)
@@ -99,15 +102,15 @@ impl Stored {
             .answer(
                 sqlx::query(
                     "SELECT k.n, e.seq, e.epoch, e.sent_at \
-                     FROM UNNEST($1::bytea[], $2::bytea[], $3::text[]) \
-                       WITH ORDINALITY AS k (channel, author, id, n) \
+                     FROM UNNEST($1::uuid[], $2::uuid[], $3::text[]) \
+                       WITH ORDINALITY AS k (channel, account, id, n) \
                      JOIN entries AS e \
-                       ON e.id = k.id AND e.channel = k.channel AND e.author = k.author",
+                       ON e.id = k.id AND e.channel = k.channel AND e.account = k.account",
                 )
                 .bind(channels)
                 .bind(users)
                 .bind(ids)
-                .fetch_all(&self.pool),
+                .fetch_all(self.postgres.pool()),
             )
             .await?;
         receipts(keys.len(), &rows)
@@ -123,12 +126,12 @@ impl Stored {
             .answer(
                 sqlx::query(
                     "SELECT k.n, m.seq, m.epoch, m.since AS sent_at \
-                     FROM UNNEST($1::bytea[], $2::bytea[]) WITH ORDINALITY AS k (channel, member, n) \
-                     JOIN members AS m ON m.channel = k.channel AND m.member = k.member",
+                     FROM UNNEST($1::uuid[], $2::uuid[]) WITH ORDINALITY AS k (channel, account, n) \
+                     JOIN members AS m ON m.channel = k.channel AND m.account = k.account",
                 )
                 .bind(channels)
                 .bind(users)
-                .fetch_all(&self.pool),
+                .fetch_all(self.postgres.pool()),
             )
             .await?;
         receipts(keys.len(), &rows)
@@ -139,9 +142,9 @@ impl Stored {
         let found: Option<i64> = self
             .answer(
                 sqlx::query_scalar("SELECT epoch FROM entries WHERE channel = $1 AND seq = $2")
-                    .bind(&channel.as_bytes()[..])
-                    .bind(seq.cast_signed())
-                    .fetch_optional(&self.pool),
+                    .bind(Uuid::from_bytes(*channel.as_bytes()))
+                    .bind(row::stored(seq))
+                    .fetch_optional(self.postgres.pool()),
             )
             .await?;
         Ok(found.map(i64::cast_unsigned))
@@ -150,18 +153,16 @@ impl Stored {
     /// Waits until nobody else begins epochs.
     pub(super) async fn lock_epochs(&self) -> Result<Ledger> {
         let locking = async {
-            // Not given back to the pool: the lock ends with the connection, whatever happens.
-            let mut connection = self.pool.acquire().await?.detach();
-            sqlx::query("SELECT pg_advisory_lock($1)")
-                .bind(EPOCHS_LOCK)
+            // Of its own: the lock ends with the connection, whatever happens.
+            let mut connection = self.postgres.connect().await?;
+            sqlx::query("SELECT pg_advisory_lock($1, 0)")
+                .bind(lock::EPOCHS)
                 .execute(&mut connection)
                 .await?;
-            Ok::<_, sqlx::Error>(Ledger { connection })
+            Ok(Ledger { connection })
         };
         let locked = tokio::time::timeout(LOCK_TIMEOUT, locking).await;
-        locked
-            .map_err(|_| Error::Unavailable("another process begins an epoch".into()))?
-            .map_err(Error::from)
+        locked.map_err(|_| Error::Unavailable("another process begins an epoch".into()))?
     }
 }
 
@@ -240,9 +241,12 @@ impl Ledger {
     }
 }
 
-fn places(keys: impl Iterator<Item = (ChannelId, UserId)>) -> (Vec<Vec<u8>>, Vec<Vec<u8>>) {
-    keys.map(|(channel, user)| (channel.as_bytes().to_vec(), user.as_bytes().to_vec()))
-        .unzip()
+fn places(keys: impl Iterator<Item = (ChannelId, UserId)>) -> (Vec<Uuid>, Vec<Uuid>) {
+    let uuids = |(channel, user): (ChannelId, UserId)| {
+        let uuid = |bytes: &[u8; 16]| Uuid::from_bytes(*bytes);
+        (uuid(channel.as_bytes()), uuid(user.as_bytes()))
+    };
+    keys.map(uuids).unzip()
 }
 
 /// Rows with the place of their question, counted from 1.

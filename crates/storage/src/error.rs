@@ -7,6 +7,9 @@ pub enum Error {
     /// unknown.
     #[error("storage is unavailable: {0}")]
     Unavailable(String),
+    /// The log takes no more for now: its memory is nearly full. Nothing was written.
+    #[error("the log is full; the workers must catch up first")]
+    Overloaded,
     /// What is stored breaks a rule of ours.
     #[error("stored data are corrupt: {0}")]
     Corrupt(String),

@@ -9,6 +9,8 @@ use crate::error::Result;
 pub(crate) const REVOCATIONS: i32 = 1;
 /// The memberships of one account.
 pub(crate) const SEATS: i32 = 2;
+/// The epochs of the log.
+pub(crate) const EPOCHS: i32 = 3;
 
 /// Waits for a lock, and holds it until the transaction has ended: others then see what it wrote.
 pub(crate) async fn in_transaction(connection: &mut PgConnection, what: i32) -> Result<()> {

@@ -7,6 +7,9 @@ pub enum Error {
     /// unknown.
     #[error("storage is unavailable: {0}")]
     Unavailable(String),
+    /// The log is so full that it takes nothing more for now. Nothing was written.
+    #[error("the log is full")]
+    Overloaded,
     /// What is stored breaks a rule of ours.
     #[error("stored data are corrupt: {0}")]
     Corrupt(String),

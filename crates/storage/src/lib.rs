@@ -3,10 +3,12 @@
 
 mod database;
 mod error;
+mod shard;
 mod sqlite;
 
 pub use database::Database;
 pub use error::{Error, Result};
+pub use shard::{SHARDS, Shard};
 pub use sqlite::Sqlite;
 
 pub mod accounts;

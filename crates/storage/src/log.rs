@@ -5,8 +5,11 @@ mod sqlite;
 
 pub use sqlite::SqliteLog;
 
+use std::collections::HashMap;
+use std::time::Duration;
+
 use banter_protocol::entry::Level;
-use banter_protocol::id::{ChannelId, Epoch, MessageId, Seq, UserId};
+use banter_protocol::id::{ChannelId, Epoch, MessageId, Position, Seq, UserId};
 use banter_protocol::text::{Body, Username};
 use banter_protocol::time::Timestamp;
 
@@ -64,6 +67,11 @@ pub struct Receipt {
 pub enum Refused {
     /// The author is no member of the channel; or there is no membership to end.
     NotAMember,
+    /// The channel takes so many entries a second and no more.
+    SlowDown {
+        /// When it takes one again.
+        retry_after_ms: u64,
+    },
 }
 
 /// What the log says to one entry of a batch.
@@ -82,6 +90,7 @@ impl Log {
     ///
     /// # Errors
     /// [`crate::Error::Unavailable`]: the outcome is unknown, a retry with the same id finds out.
+    /// [`crate::Error::Overloaded`]: nothing was written.
     pub async fn append(&self, batch: Vec<Append>) -> Result<Vec<Answer>> {
         match self {
             Self::Sqlite(log) => log.append(batch).await,
@@ -96,11 +105,40 @@ impl Log {
         }
     }
 
-    /// The epoch that new entries are written under.
-    #[must_use]
-    pub fn epoch(&self) -> Epoch {
+    /// The newest entry's number of each channel, with the epoch that its next one is written
+    /// under: what a client may be told to go on from. `read` is what the database has just shown;
+    /// where the database is the log, that is the answer.
+    ///
+    /// # Errors
+    /// [`crate::Error::Unavailable`].
+    #[expect(clippy::unused_async, reason = "the embedded log need not be asked")]
+    pub async fn heads(&self, read: &[(ChannelId, Seq)]) -> Result<HashMap<ChannelId, Position>> {
         match self {
-            Self::Sqlite(log) => log.epoch(),
+            Self::Sqlite(log) => {
+                let epoch = log.epoch();
+                let head = |&(channel, seq): &(ChannelId, Seq)| (channel, Position { seq, epoch });
+                Ok(read.iter().map(head).collect())
+            }
+        }
+    }
+
+    /// Returns when the entry at `position` is in the database.
+    ///
+    /// # Errors
+    /// [`crate::Error::Unavailable`] when the log has lost it, or after `within`: then it may
+    /// still get there.
+    #[expect(
+        clippy::unused_async,
+        reason = "what the embedded log took is in the database"
+    )]
+    pub async fn stored(
+        &self,
+        _channel: ChannelId,
+        _position: Position,
+        _within: Duration,
+    ) -> Result<()> {
+        match self {
+            Self::Sqlite(_) => Ok(()),
         }
     }
 }

@@ -13,8 +13,8 @@ use std::sync::Arc;
 
 use banter_protocol::close::Close;
 use banter_protocol::id::{ChannelId, Epoch, Position, Seq, SessionId, UserId};
-use banter_storage::Shard;
 use banter_storage::bus::{Barrier, Bus, Changed, Event, Watch};
+use banter_storage::log::Shard;
 use bytes::Bytes;
 use tokio::sync::mpsc;
 

@@ -98,6 +98,7 @@ impl From<Refused> for Refusal {
                 code: Code::SlowDown,
                 retry_after: Duration::from_millis(retry_after_ms),
             }),
+            Refused::Unavailable => Self::UNAVAILABLE,
         }
     }
 }

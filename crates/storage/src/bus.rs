@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 
 use crate::entries::Record;
 use crate::error::Result;
-use crate::shard::Shard;
+use crate::log::Shard;
 
 /// What a gateway hears. Of one channel, everything comes in the order of the log.
 #[derive(Debug)]

@@ -1,8 +1,11 @@
 //! The log: takes entries, numbers them, keeps them, announces them. The seam between one process
 //! and a cluster.
 
+pub(crate) mod redis;
 mod sqlite;
 
+pub(crate) use redis::SCRIPTS;
+pub use redis::{RedisLog, SHARDS, Shard, Tail};
 pub use sqlite::SqliteLog;
 
 use std::collections::HashMap;
@@ -67,11 +70,13 @@ pub struct Receipt {
 pub enum Refused {
     /// The author is no member of the channel; or there is no membership to end.
     NotAMember,
-    /// The channel takes so many entries a second and no more.
+    /// The channel took too many entries just now.
     SlowDown {
-        /// When it takes one again.
+        /// When it will take one again.
         retry_after_ms: u64,
     },
+    /// It needs the database, which is away.
+    Unavailable,
 }
 
 /// What the log says to one entry of a batch.
@@ -82,6 +87,8 @@ pub type Answer = std::result::Result<Receipt, Refused>;
 pub enum Log {
     /// The `SQLite` file itself.
     Sqlite(SqliteLog),
+    /// Lists in Redis, which workers drain into the database.
+    Redis(RedisLog),
 }
 
 impl Log {
@@ -90,10 +97,10 @@ impl Log {
     ///
     /// # Errors
     /// [`crate::Error::Unavailable`]: the outcome is unknown, a retry with the same id finds out.
-    /// [`crate::Error::Overloaded`]: nothing was written.
     pub async fn append(&self, batch: Vec<Append>) -> Result<Vec<Answer>> {
         match self {
             Self::Sqlite(log) => log.append(batch).await,
+            Self::Redis(log) => log.append(batch).await,
         }
     }
 
@@ -102,43 +109,45 @@ impl Log {
     pub const fn level(&self) -> Level {
         match self {
             Self::Sqlite(_) => Level::Stored,
+            Self::Redis(_) => Level::Queued,
         }
     }
 
-    /// The newest entry's number of each channel, with the epoch that its next one is written
-    /// under: what a client may be told to go on from. `read` is what the database has just shown;
-    /// where the database is the log, that is the answer.
+    /// The epoch that new entries are written under; 0 where each channel has its own, see
+    /// [`Self::heads`].
+    #[must_use]
+    pub fn epoch(&self) -> Epoch {
+        match self {
+            Self::Sqlite(log) => log.epoch(),
+            Self::Redis(_) => 0,
+        }
+    }
+
+    /// The newest entry's number of each channel, and the epoch that new ones are written under.
     ///
     /// # Errors
     /// [`crate::Error::Unavailable`].
-    #[expect(clippy::unused_async, reason = "the embedded log need not be asked")]
-    pub async fn heads(&self, read: &[(ChannelId, Seq)]) -> Result<HashMap<ChannelId, Position>> {
+    pub async fn heads(&self, channels: &[ChannelId]) -> Result<HashMap<ChannelId, Position>> {
         match self {
-            Self::Sqlite(log) => {
-                let epoch = log.epoch();
-                let head = |&(channel, seq): &(ChannelId, Seq)| (channel, Position { seq, epoch });
-                Ok(read.iter().map(head).collect())
-            }
+            Self::Sqlite(log) => log.heads(channels).await,
+            Self::Redis(log) => log.heads(channels).await,
         }
     }
 
     /// Returns when the entry at `position` is in the database.
     ///
     /// # Errors
-    /// [`crate::Error::Unavailable`] when the log has lost it, or after `within`: then it may
-    /// still get there.
-    #[expect(
-        clippy::unused_async,
-        reason = "what the embedded log took is in the database"
-    )]
+    /// [`crate::Error::Unavailable`]: it is not, after `within`; or the log has lost it.
     pub async fn stored(
         &self,
-        _channel: ChannelId,
-        _position: Position,
-        _within: Duration,
+        channel: ChannelId,
+        position: Position,
+        within: Duration,
     ) -> Result<()> {
         match self {
+            // Nothing is answered before it is.
             Self::Sqlite(_) => Ok(()),
+            Self::Redis(log) => log.stored(channel, position, within).await,
         }
     }
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use banter_protocol::close::Close;
+use banter_protocol::entry::Level;
 use banter_protocol::frame::{Hello, Reset, ResetReason, ServerFrame, User, Welcome};
 use banter_protocol::id::{ChannelId, Position, Seq};
 use banter_protocol::resume::{self, Resume};
@@ -44,9 +45,8 @@ pub(super) async fn answer(
     app.login.standing(identity).map_err(refusal)?;
     let joined = app.channels.joined(identity.user).await;
     let joined = joined.map_err(unavailable)?;
-    let heads = app.log.heads(&joined).await.map_err(unavailable)?;
-    let heads: BTreeMap<ChannelId, Position> = heads.into_iter().collect();
     let read: BTreeMap<ChannelId, Seq> = joined.into_iter().collect();
+    let heads = heads(app, &read).await.map_err(unavailable)?;
     let (subscriptions, resets) = subscribe(app, &heads, &read, hello).await?;
     outbound.set_channels(heads.keys().copied().collect());
     let welcome = welcome(app, identity, heads);
@@ -57,6 +57,21 @@ pub(super) async fn answer(
     outbound.push_all(&frames);
     app.broadcast.attach(outbound, subscriptions).await;
     Ok(())
+}
+
+/// The newest entry of each channel, of which the database has shown `read`.
+async fn heads(
+    app: &App,
+    read: &BTreeMap<ChannelId, Seq>,
+) -> banter_storage::Result<BTreeMap<ChannelId, Position>> {
+    if app.log.level() == Level::Stored {
+        // The database is the log.
+        let epoch = app.log.epoch();
+        let head = |(channel, seq): (&ChannelId, &Seq)| (*channel, Position { seq: *seq, epoch });
+        return Ok(read.iter().map(head).collect());
+    }
+    let channels: Vec<_> = read.keys().copied().collect();
+    Ok(app.log.heads(&channels).await?.into_iter().collect())
 }
 
 fn unavailable(error: banter_storage::Error) -> Close {

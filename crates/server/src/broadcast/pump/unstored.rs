@@ -8,7 +8,7 @@ use banter_protocol::frame::ServerFrame;
 use banter_protocol::id::{ChannelId, Epoch, Position};
 use banter_protocol::websocket::text_frame;
 use banter_storage::bus::{Topic, Watch};
-use banter_storage::{SHARDS, Shard};
+use banter_storage::log::{SHARDS, Shard};
 use bytes::Bytes;
 
 use super::Pump;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use banter_storage::accounts::Accounts;
+use banter_storage::bus::Bus;
 use banter_storage::channels::Channels;
 use banter_storage::entries::Entries;
 use banter_storage::log::Log;
@@ -35,6 +36,8 @@ pub struct Parts {
     pub entries: Entries,
     /// Where entries go.
     pub log: Log,
+    /// Where entries are announced.
+    pub bus: Bus,
     /// Passwords, tokens, sessions.
     pub login: Arc<Login>,
     /// The way into the log.

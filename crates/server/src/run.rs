@@ -126,11 +126,11 @@ async fn assemble(settings: Settings, address: SocketAddr) -> Result<App, StartE
     let database = Database::from(sqlite);
     let (log, bus) = (Log::Sqlite(log), Bus::Local(local));
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let broadcast = Broadcast::start(events, cores, &metrics)?;
+    let broadcast = Broadcast::start(events, &bus, cores, &metrics)?;
     let limits = &settings.limits;
     let appender = Appender::start(
         log.clone(),
-        bus,
+        bus.clone(),
         broadcast.clone(),
         limits.channel_entries_per_second,
         metrics.clone(),
@@ -144,6 +144,7 @@ async fn assemble(settings: Settings, address: SocketAddr) -> Result<App, StartE
         channels: Channels::new(&database),
         entries: Entries::new(&database),
         log,
+        bus,
         login,
         appender,
         broadcast,

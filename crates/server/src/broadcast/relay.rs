@@ -7,7 +7,7 @@ use banter_storage::entries::Record;
 use tokio::sync::mpsc;
 
 use super::census::Reach;
-use super::{Broadcast, Change, Delivery};
+use super::{Broadcast, Change, Command, Delivery};
 
 /// Runs until the bus ends.
 pub(super) async fn run(mut events: mpsc::Receiver<Event>, broadcast: Broadcast) {
@@ -23,6 +23,17 @@ pub(super) async fn run(mut events: mpsc::Receiver<Event>, broadcast: Broadcast)
                     )
                     .await;
             }
+            Event::Changed(changed) => broadcast.change(changed).await,
+            Event::Stored { channel, position } => {
+                broadcast.all(|| Command::Store(channel, position)).await;
+            }
+            Event::Lost { shard, epoch } => {
+                broadcast.all(|| Command::Lose(shard, epoch)).await;
+            }
+            Event::Kept { channel, at } => broadcast.all(|| Command::Keep(channel, at)).await,
+            Event::Rewound { channel, head } => {
+                broadcast.all(|| Command::Rewind(channel, head)).await;
+            }
             Event::Barrier(barrier) => broadcast.pass(barrier).await,
         }
     }
@@ -37,7 +48,7 @@ fn delivery(record: &Record, pumps: usize) -> Delivery {
     };
     Delivery {
         channel: entry.channel,
-        seq: entry.seq,
+        position: entry.position(),
         sent_ms: entry.sent_at.as_ms(),
         reach: Reach::new(pumps),
         frame: text_frame(&String::from(entry)),

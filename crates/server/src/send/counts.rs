@@ -3,10 +3,10 @@
 use std::time::{Duration, Instant};
 
 use banter_protocol::entry::Level;
-use banter_protocol::error::Code;
 use banter_storage::Result;
-use banter_storage::log::{Answer, Refused};
+use banter_storage::log::{Answer, Receipt};
 
+use super::Refusal;
 use crate::clock;
 use crate::metric::{Dependency, Histogram, Metrics};
 
@@ -69,11 +69,10 @@ impl Counts {
     }
 
     /// Somebody is told what became of an entry.
-    pub(super) fn answered(&self, answer: &std::result::Result<Answer, Code>, took: Duration) {
+    pub(super) fn answered(&self, answer: &std::result::Result<Receipt, Refusal>, took: Duration) {
         let code = match answer {
-            Ok(Ok(receipt)) => return self.kept(receipt.fresh, took),
-            Ok(Err(Refused::NotAMember)) => Code::NotAMember,
-            Err(code) => *code,
+            Ok(receipt) => return self.kept(receipt.fresh, took),
+            Err(refusal) => refusal.code(),
         };
         let refused = self
             .metrics

@@ -4,7 +4,7 @@ use std::io::Write as _;
 use std::net::SocketAddr;
 
 use anyhow::{Context as _, Result, anyhow};
-use banter_server::settings::Origin;
+use banter_server::settings::{Origin, Role};
 use banter_server::{Listeners, Settings};
 use clap::Args;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -75,7 +75,7 @@ impl Serve {
         }
         let effective = self.location.load(self.flags())?;
         telemetry::start(&effective.settings.telemetry)?;
-        for warning in effective.settings.warnings() {
+        for warning in effective.settings.warnings(Role::All) {
             tracing::warn!("{warning}");
         }
         let descriptors = raise_descriptors();

@@ -24,7 +24,7 @@ use crate::connect::Admissions;
 use crate::login::Login;
 use crate::metric::Metrics;
 use crate::send::Appender;
-use crate::settings::{DatabaseUrl, Settings};
+use crate::settings::Settings;
 use crate::{admin, http, openapi};
 
 /// How long sockets and requests may take to end; below 1,000 sockets they need a fraction of it.
@@ -110,8 +110,7 @@ async fn drain(app: &App, stop: &CancellationToken, servers: &TaskTracker) {
 }
 
 async fn assemble(settings: Settings, address: SocketAddr) -> Result<App, StartError> {
-    let DatabaseUrl::Sqlite(file) = &settings.database.url;
-    let path = settings.server.data_dir.join(file);
+    let path = settings.sqlite_path().unwrap_or_default();
     let failed = |source| StartError::Database {
         path: path.clone(),
         source,

@@ -34,7 +34,9 @@ impl Server {
     async fn with(mut settings: Settings) -> Self {
         let directory = tempfile::tempdir().unwrap();
         settings.server.data_dir = directory.path().to_owned();
-        let sqlite = Sqlite::open(&settings.sqlite_path()).await.unwrap();
+        let sqlite = Sqlite::open(&settings.sqlite_path().unwrap())
+            .await
+            .unwrap();
         let database = Database::from(sqlite);
         Self {
             login: Self::open(&settings, &database).await.unwrap(),

@@ -1,5 +1,6 @@
 //! Accounts: who may log in.
 
+pub mod postgres;
 pub mod sqlite;
 
 use banter_protocol::id::UserId;
@@ -50,6 +51,8 @@ pub struct NewAccount {
 pub enum Accounts {
     /// In the embedded database.
     Sqlite(sqlite::Accounts),
+    /// In PostgreSQL.
+    Postgres(postgres::Accounts),
 }
 
 impl Accounts {
@@ -58,6 +61,9 @@ impl Accounts {
     pub fn new(database: &Database) -> Self {
         match database {
             Database::Sqlite(sqlite) => Self::Sqlite(sqlite::Accounts::new(sqlite.clone())),
+            Database::Postgres(postgres) => {
+                Self::Postgres(postgres::Accounts::new(postgres.clone()))
+            }
         }
     }
 
@@ -68,6 +74,7 @@ impl Accounts {
     pub async fn create(&self, account: &NewAccount, session: Option<&NewSession>) -> Result<bool> {
         match self {
             Self::Sqlite(accounts) => accounts.create(account, session).await,
+            Self::Postgres(accounts) => accounts.create(account, session).await,
         }
     }
 
@@ -78,6 +85,7 @@ impl Accounts {
     pub async fn credentials(&self, username: &Username) -> Result<Option<Credentials>> {
         match self {
             Self::Sqlite(accounts) => accounts.credentials(username).await,
+            Self::Postgres(accounts) => accounts.credentials(username).await,
         }
     }
 
@@ -88,6 +96,7 @@ impl Accounts {
     pub async fn by_id(&self, id: UserId) -> Result<Option<Account>> {
         match self {
             Self::Sqlite(accounts) => accounts.by_id(id).await,
+            Self::Postgres(accounts) => accounts.by_id(id).await,
         }
     }
 
@@ -107,6 +116,7 @@ impl Accounts {
     pub async fn page(&self, after: Option<&Username>, limit: u32) -> Result<Vec<Account>> {
         match self {
             Self::Sqlite(accounts) => accounts.page(after, limit).await,
+            Self::Postgres(accounts) => accounts.page(after, limit).await,
         }
     }
 
@@ -123,6 +133,7 @@ impl Accounts {
     ) -> Result<Option<Account>> {
         match self {
             Self::Sqlite(accounts) => accounts.set_disabled(username, disabled, now).await,
+            Self::Postgres(accounts) => accounts.set_disabled(username, disabled, now).await,
         }
     }
 
@@ -134,6 +145,7 @@ impl Accounts {
     pub async fn rehash(&self, id: UserId, old: &str, new: &str) -> Result<()> {
         match self {
             Self::Sqlite(accounts) => accounts.rehash(id, old, new).await,
+            Self::Postgres(accounts) => accounts.rehash(id, old, new).await,
         }
     }
 }

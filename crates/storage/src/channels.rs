@@ -12,6 +12,7 @@ use banter_protocol::time::Timestamp;
 use crate::database::Database;
 use crate::error::Result;
 
+mod postgres;
 mod sqlite;
 
 /// How long a channel without an entry keeps its name, in milliseconds. Whoever made it has its
@@ -104,6 +105,8 @@ pub struct Member {
 pub enum Channels {
     /// In the embedded database.
     Sqlite(sqlite::Channels),
+    /// In PostgreSQL.
+    Postgres(postgres::Channels),
 }
 
 impl Channels {
@@ -112,6 +115,9 @@ impl Channels {
     pub fn new(database: &Database) -> Self {
         match database {
             Database::Sqlite(sqlite) => Self::Sqlite(sqlite::Channels::new(sqlite.clone())),
+            Database::Postgres(postgres) => {
+                Self::Postgres(postgres::Channels::new(postgres.clone()))
+            }
         }
     }
 
@@ -122,6 +128,7 @@ impl Channels {
     pub async fn create(&self, new: &NewChannel) -> Result<Creation> {
         match self {
             Self::Sqlite(it) => it.create(new).await,
+            Self::Postgres(it) => it.create(new).await,
         }
     }
 
@@ -133,6 +140,7 @@ impl Channels {
     pub async fn abandon(&self, channel: ChannelId) -> Result<bool> {
         match self {
             Self::Sqlite(it) => it.abandon(channel).await,
+            Self::Postgres(it) => it.abandon(channel).await,
         }
     }
 
@@ -143,6 +151,7 @@ impl Channels {
     pub async fn seen_by(&self, viewer: UserId, channel: ChannelId) -> Result<Option<Channel>> {
         match self {
             Self::Sqlite(it) => it.seen_by(viewer, channel).await,
+            Self::Postgres(it) => it.seen_by(viewer, channel).await,
         }
     }
 
@@ -160,6 +169,7 @@ impl Channels {
     ) -> Result<Vec<Channel>> {
         match self {
             Self::Sqlite(it) => it.list(viewer, filter, after, limit).await,
+            Self::Postgres(it) => it.list(viewer, filter, after, limit).await,
         }
     }
 
@@ -170,6 +180,7 @@ impl Channels {
     pub async fn membership(&self, channel: ChannelId, user: UserId) -> Result<Option<Membership>> {
         match self {
             Self::Sqlite(it) => it.membership(channel, user).await,
+            Self::Postgres(it) => it.membership(channel, user).await,
         }
     }
 
@@ -185,6 +196,7 @@ impl Channels {
     ) -> Result<Vec<Member>> {
         match self {
             Self::Sqlite(it) => it.members(channel, after, limit).await,
+            Self::Postgres(it) => it.members(channel, after, limit).await,
         }
     }
 
@@ -195,6 +207,7 @@ impl Channels {
     pub async fn joined(&self, user: UserId) -> Result<Vec<(ChannelId, Seq)>> {
         match self {
             Self::Sqlite(it) => it.joined(user).await,
+            Self::Postgres(it) => it.joined(user).await,
         }
     }
 
@@ -205,6 +218,7 @@ impl Channels {
     pub async fn count_joined(&self, user: UserId) -> Result<usize> {
         match self {
             Self::Sqlite(it) => it.count_joined(user).await,
+            Self::Postgres(it) => it.count_joined(user).await,
         }
     }
 
@@ -215,6 +229,7 @@ impl Channels {
     pub async fn bar(&self, channel: ChannelId, user: UserId) -> Result<()> {
         match self {
             Self::Sqlite(it) => it.bar(channel, user).await,
+            Self::Postgres(it) => it.bar(channel, user).await,
         }
     }
 
@@ -225,6 +240,7 @@ impl Channels {
     pub async fn unbar(&self, channel: ChannelId, user: UserId) -> Result<()> {
         match self {
             Self::Sqlite(it) => it.unbar(channel, user).await,
+            Self::Postgres(it) => it.unbar(channel, user).await,
         }
     }
 
@@ -235,6 +251,7 @@ impl Channels {
     pub async fn is_barred(&self, channel: ChannelId, user: UserId) -> Result<bool> {
         match self {
             Self::Sqlite(it) => it.is_barred(channel, user).await,
+            Self::Postgres(it) => it.is_barred(channel, user).await,
         }
     }
 }

@@ -8,7 +8,9 @@ use banter_protocol::id::{ChannelId, Epoch, Position, Seq, UserId};
 
 use crate::database::Database;
 use crate::error::Result;
+use crate::postgres::Postgres;
 
+pub(crate) mod postgres;
 pub(crate) mod sqlite;
 mod window;
 
@@ -47,11 +49,47 @@ pub struct Page {
     pub has_newer: bool,
 }
 
+/// A record that was not written because something stands in its way.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Conflict {
+    /// The record's channel.
+    pub channel: ChannelId,
+    /// The record's number.
+    pub seq: Seq,
+    /// What stands there.
+    pub standing: Standing,
+}
+
+/// What stands in a record's way.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Standing {
+    /// The record itself: it was written before.
+    Same,
+    /// Another entry has its number.
+    Other(Record),
+    /// Its number is free, but its author's message of that id has this one.
+    Sent(Position),
+}
+
+/// Writes `records` that were numbered elsewhere, those of a channel ascending, and the memberships
+/// that they begin and end, in one transaction. What stands there already is passed over, and told.
+///
+/// # Errors
+/// See [`crate::Error`]; then nothing was written, unless the outcome is unknown.
+pub async fn import(database: &Postgres, records: &[Record]) -> Result<Vec<Conflict>> {
+    let mut transaction = database.pool().begin().await?;
+    let conflicts = postgres::write(&mut transaction, records).await?;
+    transaction.commit().await?;
+    Ok(conflicts)
+}
+
 /// The stored entries.
 #[derive(Debug, Clone)]
 pub enum Entries {
     /// In the embedded database.
     Sqlite(sqlite::Entries),
+    /// In PostgreSQL.
+    Postgres(postgres::Entries),
 }
 
 impl Entries {
@@ -60,6 +98,9 @@ impl Entries {
     pub fn new(database: &Database) -> Self {
         match database {
             Database::Sqlite(sqlite) => Self::Sqlite(sqlite::Entries::new(sqlite.clone())),
+            Database::Postgres(postgres) => {
+                Self::Postgres(postgres::Entries::new(postgres.clone()))
+            }
         }
     }
 
@@ -97,6 +138,7 @@ impl Entries {
         }
         let records = match self {
             Self::Sqlite(it) => it.range(channel, after, up_to, limit).await?,
+            Self::Postgres(it) => it.range(channel, after, up_to, limit).await?,
         };
         window::refuse_holes(after, &records)?;
         Ok(records)
@@ -106,6 +148,7 @@ impl Entries {
     pub async fn is_reachable(&self) -> bool {
         match self {
             Self::Sqlite(it) => it.is_reachable().await,
+            Self::Postgres(it) => it.is_reachable().await,
         }
     }
 
@@ -116,6 +159,7 @@ impl Entries {
     pub async fn head(&self, channel: ChannelId) -> Result<Position> {
         match self {
             Self::Sqlite(it) => it.head(channel).await,
+            Self::Postgres(it) => it.head(channel).await,
         }
     }
 
@@ -126,6 +170,7 @@ impl Entries {
     pub async fn epoch_of(&self, channel: ChannelId, seq: Seq) -> Result<Option<Epoch>> {
         match self {
             Self::Sqlite(it) => it.epoch_of(channel, seq).await,
+            Self::Postgres(it) => it.epoch_of(channel, seq).await,
         }
     }
 }

@@ -7,6 +7,9 @@ pub enum Error {
     /// unknown.
     #[error("storage is unavailable: {0}")]
     Unavailable(String),
+    /// The log takes no more for now: its memory is nearly full. Nothing was written.
+    #[error("the log is full; the workers must catch up first")]
+    Overloaded,
     /// What is stored breaks a rule of ours.
     #[error("stored data are corrupt: {0}")]
     Corrupt(String),
@@ -21,6 +24,19 @@ pub enum Error {
         /// The newest migration of this binary.
         known: i64,
     },
+    /// A server that lacks what is needed.
+    #[error("{server} {found} is too old; Banter needs {needed} or newer")]
+    TooOld {
+        /// Its kind.
+        server: &'static str,
+        /// The version that it says it is.
+        found: String,
+        /// The oldest version that will do.
+        needed: &'static str,
+    },
+    /// Something is set up so that waiting does not help.
+    #[error("{0}")]
+    Settings(String),
 }
 
 impl From<sqlx::Error> for Error {
@@ -29,6 +45,12 @@ impl From<sqlx::Error> for Error {
             sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_) => {
                 Self::Corrupt(error.to_string())
             }
+            sqlx::Error::Database(_) if is_refused_value(&error) => {
+                Self::Corrupt(error.to_string())
+            }
+            sqlx::Error::PoolTimedOut => {
+                Self::Unavailable("no connection to the database in time".to_owned())
+            }
             other => Self::Unavailable(other.to_string()),
         }
     }
@@ -36,6 +58,16 @@ impl From<sqlx::Error> for Error {
 
 /// Result of an operation on stored data.
 pub type Result<T> = std::result::Result<T, Error>;
+
+/// Whether `PostgreSQL` will refuse the same values for ever: data exceptions (class 22) and broken
+/// constraints (class 23).
+fn is_refused_value(error: &sqlx::Error) -> bool {
+    let code = error
+        .as_database_error()
+        .and_then(|e| e.try_downcast_ref::<sqlx::postgres::PgDatabaseError>())
+        .map(sqlx::postgres::PgDatabaseError::code);
+    code.is_some_and(|code| code.starts_with("22") || code.starts_with("23"))
+}
 
 /// Whether `error` is the violation of a unique constraint whose text names `column`. `SQLite`
 /// names the columns (`accounts.username`), not the constraint.

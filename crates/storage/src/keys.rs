@@ -1,6 +1,7 @@
 //! Signing keys: the next one, published so that everybody knows it in time; the active one; and
 //! retired ones, whose tokens are still about.
 
+pub mod postgres;
 pub mod sqlite;
 
 use banter_protocol::time::Timestamp;
@@ -52,6 +53,8 @@ pub struct NewKey {
 pub enum Keys {
     /// In the embedded database.
     Sqlite(sqlite::Keys),
+    /// In PostgreSQL.
+    Postgres(postgres::Keys),
 }
 
 impl Keys {
@@ -60,6 +63,7 @@ impl Keys {
     pub fn new(database: &Database) -> Self {
         match database {
             Database::Sqlite(sqlite) => Self::Sqlite(sqlite::Keys::new(sqlite.clone())),
+            Database::Postgres(postgres) => Self::Postgres(postgres::Keys::new(postgres.clone())),
         }
     }
 
@@ -70,6 +74,7 @@ impl Keys {
     pub async fn all(&self) -> Result<Vec<Key>> {
         match self {
             Self::Sqlite(keys) => keys.all().await,
+            Self::Postgres(keys) => keys.all().await,
         }
     }
 
@@ -80,6 +85,7 @@ impl Keys {
     pub async fn found(&self, active: &NewKey, next: &NewKey, now: Timestamp) -> Result<()> {
         match self {
             Self::Sqlite(keys) => keys.found(active, next, now).await,
+            Self::Postgres(keys) => keys.found(active, next, now).await,
         }
     }
 
@@ -96,6 +102,7 @@ impl Keys {
     ) -> Result<bool> {
         match self {
             Self::Sqlite(keys) => keys.rotate(next, now, since).await,
+            Self::Postgres(keys) => keys.rotate(next, now, since).await,
         }
     }
 
@@ -106,6 +113,7 @@ impl Keys {
     pub async fn replace(&self, active: &NewKey, next: &NewKey, now: Timestamp) -> Result<()> {
         match self {
             Self::Sqlite(keys) => keys.replace(active, next, now).await,
+            Self::Postgres(keys) => keys.replace(active, next, now).await,
         }
     }
 
@@ -116,6 +124,7 @@ impl Keys {
     pub async fn forget_retired(&self, since: Timestamp) -> Result<bool> {
         match self {
             Self::Sqlite(keys) => keys.forget_retired(since).await,
+            Self::Postgres(keys) => keys.forget_retired(since).await,
         }
     }
 }

@@ -3,10 +3,14 @@
 
 mod database;
 mod error;
+pub mod postgres;
+mod redis;
 mod sqlite;
 
 pub use database::Database;
 pub use error::{Error, Result};
+pub use postgres::Postgres;
+pub use redis::{Durability, Redis};
 pub use sqlite::Sqlite;
 
 pub mod accounts;

@@ -1,12 +1,18 @@
 //! The log: takes entries, numbers them, keeps them, announces them. The seam between one process
 //! and a cluster.
 
+pub(crate) mod redis;
 mod sqlite;
 
+pub(crate) use redis::SCRIPTS;
+pub use redis::{RedisLog, SHARDS, Shard, Tail};
 pub use sqlite::SqliteLog;
 
+use std::collections::HashMap;
+use std::time::Duration;
+
 use banter_protocol::entry::Level;
-use banter_protocol::id::{ChannelId, Epoch, MessageId, Seq, UserId};
+use banter_protocol::id::{ChannelId, Epoch, MessageId, Position, Seq, UserId};
 use banter_protocol::text::{Body, Username};
 use banter_protocol::time::Timestamp;
 
@@ -64,6 +70,13 @@ pub struct Receipt {
 pub enum Refused {
     /// The author is no member of the channel; or there is no membership to end.
     NotAMember,
+    /// The channel took too many entries just now.
+    SlowDown {
+        /// When it will take one again.
+        retry_after_ms: u64,
+    },
+    /// It needs the database, which is away.
+    Unavailable,
 }
 
 /// What the log says to one entry of a batch.
@@ -74,6 +87,8 @@ pub type Answer = std::result::Result<Receipt, Refused>;
 pub enum Log {
     /// The `SQLite` file itself.
     Sqlite(SqliteLog),
+    /// Lists in Redis, which workers drain into the database.
+    Redis(RedisLog),
 }
 
 impl Log {
@@ -85,6 +100,7 @@ impl Log {
     pub async fn append(&self, batch: Vec<Append>) -> Result<Vec<Answer>> {
         match self {
             Self::Sqlite(log) => log.append(batch).await,
+            Self::Redis(log) => log.append(batch).await,
         }
     }
 
@@ -93,14 +109,45 @@ impl Log {
     pub const fn level(&self) -> Level {
         match self {
             Self::Sqlite(_) => Level::Stored,
+            Self::Redis(_) => Level::Queued,
         }
     }
 
-    /// The epoch that new entries are written under.
+    /// The epoch that new entries are written under; 0 where each channel has its own, see
+    /// [`Self::heads`].
     #[must_use]
     pub fn epoch(&self) -> Epoch {
         match self {
             Self::Sqlite(log) => log.epoch(),
+            Self::Redis(_) => 0,
+        }
+    }
+
+    /// The newest entry's number of each channel, and the epoch that new ones are written under.
+    ///
+    /// # Errors
+    /// [`crate::Error::Unavailable`].
+    pub async fn heads(&self, channels: &[ChannelId]) -> Result<HashMap<ChannelId, Position>> {
+        match self {
+            Self::Sqlite(log) => log.heads(channels).await,
+            Self::Redis(log) => log.heads(channels).await,
+        }
+    }
+
+    /// Returns when the entry at `position` is in the database.
+    ///
+    /// # Errors
+    /// [`crate::Error::Unavailable`]: it is not, after `within`; or the log has lost it.
+    pub async fn stored(
+        &self,
+        channel: ChannelId,
+        position: Position,
+        within: Duration,
+    ) -> Result<()> {
+        match self {
+            // Nothing is answered before it is.
+            Self::Sqlite(_) => Ok(()),
+            Self::Redis(log) => log.stored(channel, position, within).await,
         }
     }
 }

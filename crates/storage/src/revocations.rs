@@ -1,6 +1,7 @@
 //! Revocations: what every process that accepts access tokens must hear of. They are written in
 //! the transaction of what they tell, so that none is lost, and followed by their number.
 
+pub mod postgres;
 pub mod sqlite;
 
 use banter_protocol::id::{SessionId, UserId};
@@ -40,6 +41,8 @@ pub struct Revocation {
 pub enum Revocations {
     /// In the embedded database.
     Sqlite(sqlite::Revocations),
+    /// In PostgreSQL.
+    Postgres(postgres::Revocations),
 }
 
 impl Revocations {
@@ -48,6 +51,9 @@ impl Revocations {
     pub fn new(database: &Database) -> Self {
         match database {
             Database::Sqlite(sqlite) => Self::Sqlite(sqlite::Revocations::new(sqlite.clone())),
+            Database::Postgres(postgres) => {
+                Self::Postgres(postgres::Revocations::new(postgres.clone()))
+            }
         }
     }
 
@@ -58,6 +64,7 @@ impl Revocations {
     pub async fn after(&self, after: i64, limit: u32) -> Result<Vec<Revocation>> {
         match self {
             Self::Sqlite(revocations) => revocations.after(after, limit).await,
+            Self::Postgres(revocations) => revocations.after(after, limit).await,
         }
     }
 
@@ -68,6 +75,7 @@ impl Revocations {
     pub async fn forget(&self, since: Timestamp) -> Result<()> {
         match self {
             Self::Sqlite(revocations) => revocations.forget(since).await,
+            Self::Postgres(revocations) => revocations.forget(since).await,
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Sessions: one login each, prolonged by refresh tokens of which only the newest is good.
 
+pub mod postgres;
 pub mod sqlite;
 
 use std::time::Duration;
@@ -106,6 +107,8 @@ pub enum Refreshed {
 pub enum Sessions {
     /// In the embedded database.
     Sqlite(sqlite::Sessions),
+    /// In PostgreSQL.
+    Postgres(postgres::Sessions),
 }
 
 impl Sessions {
@@ -114,6 +117,9 @@ impl Sessions {
     pub fn new(database: &Database) -> Self {
         match database {
             Database::Sqlite(sqlite) => Self::Sqlite(sqlite::Sessions::new(sqlite.clone())),
+            Database::Postgres(postgres) => {
+                Self::Postgres(postgres::Sessions::new(postgres.clone()))
+            }
         }
     }
 
@@ -124,6 +130,7 @@ impl Sessions {
     pub async fn begin(&self, session: &NewSession) -> Result<bool> {
         match self {
             Self::Sqlite(sessions) => sessions.begin(session).await,
+            Self::Postgres(sessions) => sessions.begin(session).await,
         }
     }
 
@@ -134,6 +141,7 @@ impl Sessions {
     pub async fn seed(&self, id: SessionId) -> Result<Option<Seed>> {
         match self {
             Self::Sqlite(sessions) => sessions.seed(id).await,
+            Self::Postgres(sessions) => sessions.seed(id).await,
         }
     }
 
@@ -151,6 +159,7 @@ impl Sessions {
     ) -> Result<Refreshed> {
         match self {
             Self::Sqlite(sessions) => sessions.refresh(id, presented, now, lifetimes).await,
+            Self::Postgres(sessions) => sessions.refresh(id, presented, now, lifetimes).await,
         }
     }
 
@@ -168,6 +177,7 @@ impl Sessions {
     ) -> Result<bool> {
         match self {
             Self::Sqlite(sessions) => sessions.end(id, presented, now, lifetimes).await,
+            Self::Postgres(sessions) => sessions.end(id, presented, now, lifetimes).await,
         }
     }
 
@@ -178,6 +188,7 @@ impl Sessions {
     pub async fn forget_over(&self, since: Timestamp, lifetimes: &Lifetimes) -> Result<()> {
         match self {
             Self::Sqlite(sessions) => sessions.forget_over(since, lifetimes).await,
+            Self::Postgres(sessions) => sessions.forget_over(since, lifetimes).await,
         }
     }
 }

@@ -11,7 +11,7 @@ mod statements;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use banter_protocol::id::{ChannelId, Epoch, Seq};
+use banter_protocol::id::{ChannelId, Epoch, Position, Seq};
 use sqlx::sqlite::SqliteConnection;
 use tokio::sync::Mutex;
 
@@ -71,6 +71,19 @@ impl SqliteLog {
 
     pub(super) fn epoch(&self) -> Epoch {
         self.shared.epoch
+    }
+
+    pub(super) async fn heads(
+        &self,
+        channels: &[ChannelId],
+    ) -> Result<HashMap<ChannelId, Position>> {
+        let mut heads = HashMap::with_capacity(channels.len());
+        for channel in channels {
+            let head = self.shared.entries.head(*channel).await?;
+            let epoch = self.shared.epoch;
+            heads.insert(*channel, Position { epoch, ..head });
+        }
+        Ok(heads)
     }
 
     pub(super) async fn append(&self, batch: Vec<Append>) -> Result<Vec<Answer>> {

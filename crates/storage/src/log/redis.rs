@@ -1,0 +1,268 @@
+//! The log of a cluster: per channel a list in Redis of what is not in the database yet.
+//!
+//! Channels fall into shards, and every script runs on the keys of one shard (`{b<shard>}:`):
+//! `epoch`, `top`, `stored`, `base` (hashes by channel), `l:<channel>` (the list), `dirty` (what
+//! waits for the database), `ids0`, `ids1`, `mem0`, `mem1` (recent ids and changes of membership,
+//! in two generations), `pace`, `lease`. The scripts keep these rules:
+//!
+//! * `top` has a channel if and only if it was touched in this epoch; whoever touches it first
+//!   seeds it from the database.
+//! * A channel's list holds exactly what is numbered above `stored`, up to `top`.
+//! * `dirty` has a channel if and only if its list is not empty.
+//! * Whoever changes anything names the epoch, and changes nothing under another one.
+
+mod append;
+mod epochs;
+mod memory;
+pub(crate) mod record;
+mod reply;
+mod shard;
+mod stored;
+
+pub use shard::{SHARDS, Shard};
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use banter_protocol::id::{ChannelId, Epoch, Position, Seq};
+
+use self::epochs::{Epochs, Era};
+use self::memory::Memory;
+use self::reply::Reply;
+use self::stored::Stored;
+use crate::entries::Record;
+use crate::error::{Error, Result};
+use crate::postgres::Postgres;
+use crate::redis::{Call, Redis, Script};
+
+static APPEND: Script = Script::new(include_str!("redis/append.lua"));
+static SEED: Script = Script::new(include_str!("redis/seed.lua"));
+static HEADS: Script = Script::new(include_str!("redis/heads.lua"));
+static TAIL: Script = Script::new(include_str!("redis/tail.lua"));
+static INSTALL: Script = Script::new(include_str!("redis/install.lua"));
+static OPEN: Script = Script::new(include_str!("redis/open.lua"));
+static BACKLOG: Script = Script::new(include_str!("redis/backlog.lua"));
+static TAKE: Script = Script::new(include_str!("redis/take.lua"));
+static COMMIT: Script = Script::new(include_str!("redis/commit.lua"));
+static LEASE: Script = Script::new(include_str!("redis/lease.lua"));
+
+/// All of them.
+pub(crate) static SCRIPTS: [&Script; 10] = [
+    &APPEND, &SEED, &HEADS, &TAIL, &INSTALL, &OPEN, &BACKLOG, &TAKE, &COMMIT, &LEASE,
+];
+
+/// How often a call starts again because the epoch changed or a channel had to be seeded.
+const ATTEMPTS_MAX: u32 = 6;
+/// Waits between two looks whether an entry is stored, doubled up to the second.
+const STORED_POLL: [Duration; 2] = [Duration::from_millis(4), Duration::from_millis(64)];
+
+/// The log of a cluster. Cloning shares it.
+#[derive(Debug, Clone)]
+pub struct RedisLog {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    redis: Redis,
+    database: Stored,
+    epochs: Arc<Epochs>,
+    memory: Arc<Memory>,
+}
+
+/// What a channel has that is not in the database yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tail {
+    /// The epoch that new entries are written under.
+    pub epoch: Epoch,
+    /// The newest entry in the database.
+    pub stored: Seq,
+    /// The newest entry.
+    pub top: Seq,
+    /// Entries above `stored` and above the asked number, ascending without a gap.
+    pub records: Vec<Record>,
+}
+
+impl RedisLog {
+    /// The log in `redis`, over the database that its workers store it in. Nothing is asked yet.
+    #[must_use]
+    pub fn new(redis: Redis, database: Postgres) -> Self {
+        let database = Stored::new(database);
+        let epochs = Arc::new(Epochs::new(redis.clone(), database.clone()));
+        Self {
+            shared: Arc::new(Shared {
+                redis,
+                database,
+                epochs,
+                memory: Arc::default(),
+            }),
+        }
+    }
+
+    /// At most `limit` entries of a channel that are not in the database yet, those above `after`.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`].
+    pub async fn tail(&self, channel: ChannelId, after: Seq, limit: u32) -> Result<Tail> {
+        let shard = Shard::of(channel);
+        for _ in 0..ATTEMPTS_MAX {
+            let era = self.era().await?;
+            let mut call = TAIL.call(&shard.key("epoch"));
+            call.arg(era.token(shard))
+                .arg(record::hex(channel.as_bytes()));
+            call.arg(after).arg(limit);
+            let answers = self.shared.redis.run(era.connection(), &[call]).await?;
+            match Reply::read(answers.into_iter().next())? {
+                Reply::Stale => self.shared.epochs.forget(&era),
+                Reply::Seed(channels) => self.seed(&era, &channels).await?,
+                Reply::Done(mut values) => {
+                    let stored = reply::number(values.next())?;
+                    let top = reply::number(values.next())?;
+                    let records = values.map(|entry| record::read(channel, &reply::bytes(entry)?));
+                    return Ok(Tail {
+                        epoch: era.epoch(shard),
+                        stored,
+                        top,
+                        records: records.collect::<Result<_>>()?,
+                    });
+                }
+            }
+        }
+        Err(restless())
+    }
+
+    /// The newest entry's number of each channel, and the epoch that new ones are written under.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`].
+    pub async fn heads(&self, channels: &[ChannelId]) -> Result<HashMap<ChannelId, Position>> {
+        self.numbers("top", channels).await
+    }
+
+    /// Returns when the entry at `position` is in the database.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`]: it is not, after `within`; or the log has lost it.
+    pub async fn stored(
+        &self,
+        channel: ChannelId,
+        position: Position,
+        within: Duration,
+    ) -> Result<()> {
+        let deadline = Instant::now() + within;
+        let mut wait = STORED_POLL[0];
+        loop {
+            let found = self.numbers("stored", &[channel]).await?;
+            let stored = found.get(&channel).copied().ok_or_else(restless)?;
+            if stored.seq >= position.seq {
+                return self.still_there(channel, position, stored.epoch).await;
+            }
+            if stored.epoch != position.epoch {
+                self.still_unstored(channel, position).await?;
+            }
+            if Instant::now() + wait > deadline {
+                return Err(Error::Unavailable("not stored in time".into()));
+            }
+            tokio::time::sleep(wait).await;
+            wait = STORED_POLL[1].min(wait * 2);
+        }
+    }
+
+    /// What is stored at a number of an older epoch may be another entry.
+    async fn still_there(&self, channel: ChannelId, at: Position, now: Epoch) -> Result<()> {
+        if now == at.epoch
+            || self.shared.database.epoch_of(channel, at.seq).await? == Some(at.epoch)
+        {
+            return Ok(());
+        }
+        Err(Error::Unavailable("the log has lost the entry".into()))
+    }
+
+    async fn still_unstored(&self, channel: ChannelId, at: Position) -> Result<()> {
+        let tail = self.tail(channel, at.seq.saturating_sub(1), 1).await?;
+        let there = tail.records.first().map(|record| record.entry.position());
+        // Stored meanwhile: the next look finds out.
+        if there == Some(at) || tail.stored >= at.seq {
+            return Ok(());
+        }
+        Err(Error::Unavailable("the log has lost the entry".into()))
+    }
+
+    async fn numbers(
+        &self,
+        of: &str,
+        channels: &[ChannelId],
+    ) -> Result<HashMap<ChannelId, Position>> {
+        let mut left: Vec<ChannelId> = channels.to_vec();
+        let mut found = HashMap::with_capacity(left.len());
+        for _ in 0..ATTEMPTS_MAX {
+            if left.is_empty() {
+                return Ok(found);
+            }
+            let era = self.era().await?;
+            let groups = shard::grouped(&left, |channel| *channel);
+            let calls: Vec<Call> = groups
+                .iter()
+                .map(|(shard, group)| {
+                    let mut call = HEADS.call(&shard.key("epoch"));
+                    call.arg(era.token(*shard)).arg(of);
+                    for n in group {
+                        call.arg(record::hex(left[*n].as_bytes()));
+                    }
+                    call
+                })
+                .collect();
+            let answers = self.shared.redis.run(era.connection(), &calls).await?;
+            let mut unseeded = Vec::new();
+            for ((shard, group), answer) in groups.iter().zip(answers) {
+                let Reply::Done(values) = Reply::read(Some(answer))? else {
+                    self.shared.epochs.forget(&era);
+                    continue;
+                };
+                for (n, value) in group.iter().zip(values) {
+                    if value == redis::Value::Nil {
+                        unseeded.push(left[*n]);
+                        continue;
+                    }
+                    let seq = reply::number(Some(value))?;
+                    let epoch = era.epoch(*shard);
+                    found.insert(left[*n], Position { seq, epoch });
+                }
+            }
+            if !unseeded.is_empty() {
+                self.seed(&era, &unseeded).await?;
+            }
+            left.retain(|channel| !found.contains_key(channel));
+        }
+        Err(restless())
+    }
+
+    async fn era(&self) -> Result<Arc<Era>> {
+        self.shared.epochs.era().await
+    }
+
+    /// Readies channels for the epoch of `era`. A stale one is found out by the next call.
+    async fn seed(&self, era: &Era, channels: &[ChannelId]) -> Result<()> {
+        let tops = self.shared.database.tops(channels).await?;
+        let calls: Vec<Call> = shard::grouped(channels, |channel| *channel)
+            .into_iter()
+            .map(|(shard, group)| {
+                let mut call = SEED.call(&shard.key("epoch"));
+                call.arg(era.token(shard));
+                for n in group {
+                    let channel = channels[n];
+                    call.arg(record::hex(channel.as_bytes()));
+                    call.arg(tops.get(&channel).copied().unwrap_or(0));
+                }
+                call
+            })
+            .collect();
+        self.shared.redis.run(era.connection(), &calls).await?;
+        Ok(())
+    }
+}
+
+fn restless() -> Error {
+    Error::Unavailable("Redis changes too often".into())
+}

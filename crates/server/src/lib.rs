@@ -15,6 +15,8 @@ pub mod history;
 
 pub mod app;
 
+pub mod health;
+
 pub mod http;
 
 pub mod problem;
@@ -36,4 +38,4 @@ mod random;
 mod run;
 
 pub use run::{Listeners, StartError, run};
-pub use settings::Settings;
+pub use settings::{Role, Settings};

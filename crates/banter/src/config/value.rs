@@ -64,7 +64,6 @@ textual! {
     Network;
     Registration;
     LogFormat;
-    Durability;
     DatabaseUrl, hides |url: &Self| matches!(url, Self::Postgres(url) if url.hides_something());
     LogUrl, hides |url: &Self| url.0.hides_something();
 }
@@ -103,6 +102,17 @@ impl Setting for Secret {
 
     fn hides(&self) -> bool {
         true
+    }
+}
+
+impl Setting for Durability {
+    fn from_text(text: &str) -> Result<Self, String> {
+        text.parse()
+            .map_err(|()| "must be always, everysec or none".to_owned())
+    }
+
+    fn to_toml(&self) -> Option<Value> {
+        Some(Value::String(self.as_str().to_owned()))
     }
 }
 

@@ -38,7 +38,7 @@ pub(super) async fn answer(
 ) -> Result<(), Close> {
     app.broadcast.register(outbound).await;
     // An end of the session that came before the registration reached no socket of it.
-    app.login.standing(identity).map_err(refusal)?;
+    app.verifier.standing(identity).map_err(refusal)?;
     let joined = app.channels.joined(identity.user).await.map_err(|error| {
         tracing::warn!(%error, "a hello could not be answered");
         Close::Unavailable

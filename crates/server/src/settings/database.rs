@@ -4,6 +4,8 @@ use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
+pub use banter_storage::Durability;
+
 use super::ServiceUrl;
 
 /// Section `[database]`.
@@ -82,40 +84,5 @@ impl FromStr for LogUrl {
 impl fmt::Display for LogUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
-    }
-}
-
-/// What the queue must promise.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Durability {
-    /// Every entry is on its disk before it is acknowledged.
-    #[default]
-    Always,
-    /// A power failure may take the last two seconds, acknowledged or not.
-    EverySecond,
-    /// Whatever ends the queue's process may take all that is not in the database.
-    Nothing,
-}
-
-impl FromStr for Durability {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text {
-            "always" => Ok(Self::Always),
-            "everysec" => Ok(Self::EverySecond),
-            "none" => Ok(Self::Nothing),
-            _ => Err("must be always, everysec or none".to_owned()),
-        }
-    }
-}
-
-impl fmt::Display for Durability {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Always => "always",
-            Self::EverySecond => "everysec",
-            Self::Nothing => "none",
-        })
     }
 }

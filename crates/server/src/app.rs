@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use axum::extract::FromRef;
 use banter_storage::accounts::Accounts;
+use banter_storage::bus::Bus;
 use banter_storage::channels::Channels;
 use banter_storage::entries::Entries;
 use banter_storage::log::Log;
@@ -132,6 +133,8 @@ pub struct Parts {
     pub entries: Entries,
     /// Where entries go.
     pub log: Log,
+    /// Where entries are announced.
+    pub bus: Bus,
     /// The way into the log.
     pub appender: Appender,
     /// The way to the sockets.

@@ -75,6 +75,6 @@ async fn read(
             .collect(),
         has_older: page.has_older,
         has_newer: page.has_newer,
-        complete: true,
+        complete: page.complete,
     }))
 }

@@ -1,5 +1,6 @@
 //! Puts a process together, and takes it apart again.
 
+mod assemble;
 mod auth;
 mod embedded;
 mod gateway;

@@ -1,21 +1,67 @@
-//! How gateways hear of new entries: every entry of a channel, in order, to everyone who
-//! subscribed.
+//! How gateways hear of entries: every entry of a channel that somebody here watches, in order.
 
 mod local;
 
 pub use local::LocalBus;
 
+use banter_protocol::id::{ChannelId, Epoch, Position, UserId};
 use tokio::sync::mpsc;
 
 use crate::entries::Record;
+use crate::error::Result;
+use crate::log::Shard;
 
-/// What a gateway hears.
+/// What a gateway hears. Of one channel, everything comes in the order of the log.
 #[derive(Debug)]
 pub enum Event {
-    /// New entries, in the order of the log.
+    /// New entries, dense in each channel.
     Entries(Vec<Record>),
+    /// A membership of a watched user has begun or ended. A hint: it may come before or after the
+    /// entry, more than once, and late.
+    Changed(Changed),
+    /// Entries up to this one are in the database. After [`Event::Lost`] of its epoch.
+    Stored {
+        /// The channel.
+        channel: ChannelId,
+        /// The newest stored entry, and the log's epoch.
+        position: Position,
+    },
+    /// The log has begun a new epoch: what was not stored may be lost.
+    Lost {
+        /// Of which channels.
+        shard: Shard,
+        /// The new epoch.
+        epoch: Epoch,
+    },
+    /// In the new epoch the channel goes on after the newest entry that was passed on.
+    Kept {
+        /// The channel.
+        channel: ChannelId,
+        /// That entry's number, and the new epoch.
+        at: Position,
+    },
+    /// What was passed on may be void: the channel goes on after `head`.
+    Rewound {
+        /// The channel.
+        channel: ChannelId,
+        /// The newest entry, and the new epoch.
+        head: Position,
+    },
     /// Somebody waits until everything before it has been passed on.
     Barrier(Barrier),
+}
+
+/// A membership that has begun or ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Changed {
+    /// The channel.
+    pub channel: ChannelId,
+    /// Whose.
+    pub user: UserId,
+    /// The entry that says so.
+    pub position: Position,
+    /// Whether it has begun.
+    pub joined: bool,
 }
 
 /// Held by everyone who still has to pass something on; the waiting side goes on when the last
@@ -23,6 +69,36 @@ pub enum Event {
 #[derive(Debug, Clone)]
 pub struct Barrier {
     _held: mpsc::Sender<()>,
+}
+
+/// What one can listen to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Topic {
+    /// The entries of a channel.
+    Channel(ChannelId),
+    /// The memberships of a user.
+    User(UserId),
+}
+
+/// Keeps a topic coming for as long as it is held.
+#[derive(Debug)]
+#[must_use]
+pub struct Watch(Held);
+
+#[derive(Debug)]
+enum Held {
+    /// Everything of this process is heard anyway.
+    Always,
+}
+
+impl Watch {
+    /// Whether the topic was heard already when this was made: nothing was missed before.
+    #[must_use]
+    pub const fn is_heard(&self) -> bool {
+        match self.0 {
+            Held::Always => true,
+        }
+    }
 }
 
 /// Where entries are announced.
@@ -33,8 +109,39 @@ pub enum Bus {
 }
 
 impl Bus {
+    /// Listens to a topic from now on. When it really is heard, [`Self::watched`] tells.
+    pub fn watch(&self, _topic: Topic) -> Watch {
+        match self {
+            Self::Local(_) => Watch(Held::Always),
+        }
+    }
+
+    /// Returns when a topic that somebody watches is heard, with the epoch that its channel is
+    /// heard under, where epochs can change.
+    ///
+    /// # Errors
+    /// [`crate::Error::Unavailable`] when the bus is away.
+    #[expect(
+        clippy::unused_async,
+        reason = "within one process nothing is waited for"
+    )]
+    pub async fn watched(&self, _topic: Topic) -> Result<Option<Epoch>> {
+        match self {
+            Self::Local(_) => Ok(None),
+        }
+    }
+
+    /// How far a watched channel is known to be stored, and under which epoch. [`Event::Stored`]
+    /// never comes before this knows.
+    #[must_use]
+    pub fn stored(&self, _channel: ChannelId) -> Option<Position> {
+        match self {
+            Self::Local(_) => None,
+        }
+    }
+
     /// Returns when everything that was announced before this call has been passed on by this
-    /// process's receiver.
+    /// process's receiver. Between processes nothing is waited for.
     pub async fn settle(&self) {
         match self {
             Self::Local(bus) => bus.settle().await,

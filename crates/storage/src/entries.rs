@@ -47,6 +47,8 @@ pub struct Page {
     pub has_older: bool,
     /// Whether the channel has entries above this page.
     pub has_newer: bool,
+    /// False: the log cannot be read, and newer entries exist than the database has.
+    pub complete: bool,
 }
 
 /// A record that was not written because something stands in its way.
@@ -118,6 +120,7 @@ impl Entries {
             records,
             has_older: window.has_older(),
             has_newer: window.has_newer(head),
+            complete: true,
         })
     }
 

@@ -12,10 +12,11 @@ use banter_protocol::error::Code;
 use banter_protocol::frame::User;
 use banter_protocol::id::{ChannelId, Position, UserId};
 use banter_protocol::limit;
-use banter_storage::log::{Act, Append, Refused};
+use banter_storage::log::{Act, Append};
 
 use crate::app::App;
 use crate::problem::Problem;
+use crate::send::NotAMember;
 
 /// Users share locks; with so many of them, two who join at the same moment seldom meet.
 const LOCKS: usize = 256;
@@ -144,6 +145,6 @@ pub(super) async fn leave(
         },
     };
     match app.appender.append(append).await? {
-        Ok(_) | Err(Refused::NotAMember) => Ok(()),
+        Ok(_) | Err(NotAMember) => Ok(()),
     }
 }

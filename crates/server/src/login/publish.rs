@@ -15,7 +15,7 @@ const COPIES_MAX: u32 = 1_000;
 
 /// The way to the gateways.
 #[derive(Debug, Clone)]
-pub struct Publisher {
+pub(super) struct Publisher {
     stream: Stream,
     published: Published,
 }
@@ -23,7 +23,7 @@ pub struct Publisher {
 impl Publisher {
     /// The way through this Redis.
     #[must_use]
-    pub fn new(redis: &Redis) -> Self {
+    pub(super) fn new(redis: &Redis) -> Self {
         Self {
             stream: Stream::new(redis.clone()),
             published: Published::new(redis.clone()),
@@ -34,7 +34,7 @@ impl Publisher {
     ///
     /// # Errors
     /// When Redis or the database cannot be used; then it is done the next time.
-    pub async fn publish(
+    pub(super) async fn publish(
         &self,
         revocations: &Revocations,
         followed: i64,
@@ -61,7 +61,7 @@ impl Publisher {
     ///
     /// # Errors
     /// When Redis cannot be used.
-    pub async fn replace_keys(&self, edition: &Edition) -> Result<()> {
+    pub(super) async fn replace_keys(&self, edition: &Edition) -> Result<()> {
         let there = self.published.read().await?;
         let there = there.as_deref().and_then(Edition::parse);
         if there.is_some_and(|there| there != *edition && there.revision <= edition.revision) {
@@ -74,7 +74,7 @@ impl Publisher {
     ///
     /// # Errors
     /// When Redis cannot be used.
-    pub async fn forget(&self, since: Timestamp) -> Result<()> {
+    pub(super) async fn forget(&self, since: Timestamp) -> Result<()> {
         self.stream.forget(since).await
     }
 

@@ -3,23 +3,19 @@
 use std::time::Duration;
 
 use banter_protocol::close::Close;
-use banter_storage::accounts::Accounts;
 use banter_storage::bus::{Bus, LocalBus};
-use banter_storage::channels::Channels;
 use banter_storage::entries::Entries;
 use banter_storage::log::{Log, SqliteLog};
 use banter_storage::{Database, Sqlite};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::assemble::{self, Backends};
 use super::{Running, StartError};
-use crate::app::{App, AuthApp, Parts, Process};
-use crate::broadcast::{Audience, Broadcast};
-use crate::channels::Seats;
-use crate::connect::Admissions;
+use crate::app::{App, AuthApp, Process};
+use crate::broadcast::Audience;
 use crate::health::Probe;
 use crate::login::Login;
-use crate::send::Appender;
 
 /// How long sockets and requests may take to end; below 1,000 sockets they need a fraction of it.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
@@ -37,40 +33,19 @@ pub(super) async fn start(process: &Process) -> Result<Running, StartError> {
         .await
         .map_err(failed)?;
     let database = Database::from(sqlite);
-    let (log, bus) = (Log::Sqlite(log), Bus::Local(local));
-    let (metrics, limits) = (&process.metrics, &settings.limits);
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let broadcast = Broadcast::start(events, cores, metrics)?;
-    let appender = Appender::start(
-        log.clone(),
-        bus,
-        broadcast.clone(),
-        limits.channel_entries_per_second,
-        metrics.clone(),
-    );
-    let origin = &process.public_origin;
-    let login = Login::start(settings, origin, &database, None, metrics).await?;
     let entries = Entries::new(&database);
-    process
-        .health
-        .watch("database", Probe::File(entries.clone()));
-    let app = App::new(Parts {
-        process: process.clone(),
-        verifier: login.verifier().clone(),
-        accounts: Accounts::new(&database),
-        channels: Channels::new(&database),
-        seats: Seats::default(),
+    let probe = Probe::File(entries.clone());
+    process.health.watch("database", probe);
+    let (origin, metrics) = (&process.public_origin, &process.metrics);
+    let login = Login::start(settings, origin, &database, None, metrics).await?;
+    let backends = Backends {
+        database,
         entries,
-        log,
-        appender,
-        broadcast,
-        admissions: Admissions::new(limits.address_upgrades_per_second, limits.address_sockets),
-        sockets: TaskTracker::new(),
-    });
-    tokio::spawn(crate::login::close_ended(
-        app.verifier.revocations(),
-        app.broadcast.clone(),
-    ));
+        log: Log::Sqlite(log),
+        bus: Bus::Local(local),
+        events,
+    };
+    let app = assemble::app(process, login.verifier().clone(), backends)?;
     let auth = AuthApp {
         process: process.clone(),
         login,

@@ -48,8 +48,8 @@ impl RedisLog {
             }
             let era = self.era().await?;
             // Rule: what the database said before this epoch began is void.
-            if asked_in != Some(std::sync::Arc::as_ptr(&era)) {
-                asked_in = Some(std::sync::Arc::as_ptr(&era));
+            if asked_in != Some(std::sync::Arc::as_ptr(&era).addr()) {
+                asked_in = Some(std::sync::Arc::as_ptr(&era).addr());
                 self.ask_database(&era, &mut batch).await;
             }
             if self.attempt(&era, &mut batch).await? {

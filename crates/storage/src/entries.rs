@@ -14,6 +14,8 @@ pub(crate) mod postgres;
 pub(crate) mod sqlite;
 mod window;
 
+pub(crate) use postgres::write;
+
 use window::Window;
 
 /// An entry, and whose it is.

@@ -13,7 +13,6 @@ use banter_storage::log::Log;
 use tokio_util::task::TaskTracker;
 
 use crate::broadcast::Broadcast;
-use crate::channels::Seats;
 use crate::connect::Admissions;
 use crate::health::Health;
 use crate::login::{Login, Verifier};
@@ -127,8 +126,6 @@ pub struct Parts {
     pub accounts: Accounts,
     /// Channels and members.
     pub channels: Channels,
-    /// Held while somebody becomes a member.
-    pub seats: Seats,
     /// Stored entries.
     pub entries: Entries,
     /// Where entries go.

@@ -179,6 +179,3 @@ impl Entries {
         }
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -14,7 +14,6 @@ use tokio_util::task::TaskTracker;
 use super::StartError;
 use crate::app::{App, Parts, Process};
 use crate::broadcast::Broadcast;
-use crate::channels::Seats;
 use crate::connect::Admissions;
 use crate::login::{Verifier, close_ended};
 use crate::send::Appender;
@@ -56,7 +55,6 @@ pub(super) fn app(
         verifier,
         accounts: Accounts::new(&database),
         channels: Channels::new(&database),
-        seats: Seats::default(),
         entries,
         log,
         bus,

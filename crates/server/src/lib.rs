@@ -11,6 +11,8 @@ pub mod send;
 
 pub mod broadcast;
 
+pub mod persist;
+
 pub mod history;
 
 pub mod app;

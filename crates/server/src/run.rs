@@ -5,6 +5,7 @@ mod auth;
 mod embedded;
 mod gateway;
 mod wait;
+mod worker;
 
 use std::path::PathBuf;
 
@@ -16,6 +17,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::app::{App, AuthApp, Process};
 use crate::http::{self, Routes};
+use crate::persist::Persist;
 use crate::settings::{Role, Settings};
 use crate::{admin, openapi};
 
@@ -63,6 +65,7 @@ enum Running {
     Embedded(App, AuthApp),
     Auth(AuthApp),
     Gateway(App),
+    Worker(Persist),
 }
 
 /// Serves until `shutdown`, or until somebody asks for a drain over the admin address; then drains.
@@ -88,11 +91,10 @@ pub async fn run(
     let admin = Routes::new(admin::router(&process, ask_drain));
     servers.spawn(http::serve(listeners.admin, admin, stop.clone()));
     let public = Routes::new(openapi::waiting(&process));
-    let serve_public = || {
-        let listener = listeners.public?;
-        let serving = http::serve(listener, public.clone(), stop.clone());
-        Some(servers.spawn(serving))
-    };
+    // One process starts at once: whoever knocks meanwhile waits in the listener.
+    let mut answering = listeners
+        .public
+        .map(|listener| http::serve(listener, public.clone(), stop.clone()));
     let asked = async {
         tokio::select! {
             () = shutdown.cancelled() => {}
@@ -101,23 +103,21 @@ pub async fn run(
     };
     tokio::pin!(asked);
     let running = match role {
-        // It starts at once: whoever knocks meanwhile waits in the listener.
-        Role::All => {
-            let running = embedded::start(&process).await?;
-            public.replace(running.router(&process));
-            serve_public();
-            running
-        }
+        Role::All => embedded::start(&process).await?,
         _ => {
-            serve_public();
-            let running = tokio::select! {
+            if let Some(answering) = answering.take() {
+                servers.spawn(answering);
+            }
+            tokio::select! {
                 started = start(role, &process) => started?,
                 () = &mut asked => return Ok(()),
-            };
-            public.replace(running.router(&process));
-            running
+            }
         }
     };
+    public.replace(running.router(&process));
+    if let Some(answering) = answering {
+        servers.spawn(answering);
+    }
     process.health.started();
     servers.close();
     ready();
@@ -134,7 +134,7 @@ async fn start(role: Role, process: &Process) -> Result<Running, StartError> {
         Role::All => embedded::start(process).await?,
         Role::Auth => Running::Auth(auth::start(process).await?),
         Role::Gateway => Running::Gateway(gateway::start(process).await?),
-        Role::Worker => return Err(StartError::Settings("not yet".to_owned())),
+        Role::Worker => Running::Worker(worker::start(process).await?),
     })
 }
 
@@ -145,6 +145,7 @@ impl Running {
             Self::Embedded(app, auth) => openapi::all(app, auth),
             Self::Auth(auth) => openapi::entrance(auth),
             Self::Gateway(app) => openapi::gateway(app),
+            Self::Worker(_) => Router::new(),
         };
         openapi::router(process, calls)
     }
@@ -155,6 +156,7 @@ impl Running {
             Self::Embedded(app, _) => embedded::drain(&app, stop, servers).await,
             Self::Auth(_) => auth::drain(stop, servers).await,
             Self::Gateway(app) => gateway::drain(&app, stop, servers).await,
+            Self::Worker(persist) => worker::drain(persist, stop, servers).await,
         }
     }
 }

@@ -6,7 +6,8 @@ use banter_storage::{Database, postgres};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::{StartError, wait};
+use super::StartError;
+use super::wait::{self, Wait};
 use crate::app::{AuthApp, Process};
 use crate::login::Login;
 
@@ -16,12 +17,15 @@ const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 pub(super) async fn start(process: &Process) -> Result<AuthApp, StartError> {
     let database: Database = wait::database(process, postgres::Role::Auth).await?.into();
     let queue = wait::queue(process).await?;
-    let login = wait::until(process, "accounts", "the accounts", async || {
-        let (settings, origin) = (&process.settings, &process.public_origin);
-        let metrics = &process.metrics;
-        Ok(Login::start(settings, origin, &database, Some(&queue), metrics).await?)
-    })
-    .await?;
+    let mut wait = Wait::new(process, "accounts", "accounts and keys".to_owned());
+    let (settings, origin, metrics) = (&process.settings, &process.public_origin, &process.metrics);
+    let login = loop {
+        match Login::start(settings, origin, &database, Some(&queue), metrics).await {
+            Ok(login) => break login,
+            Err(error) => wait.again(error.into()).await?,
+        }
+    };
+    wait.over();
     Ok(AuthApp {
         process: process.clone(),
         login,

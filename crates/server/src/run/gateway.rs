@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::assemble::{self, Backends};
-use super::wait::{self, Obstacle};
+use super::wait::{self, Obstacle, Wait};
 use super::{StartError, embedded};
 use crate::app::{App, Process};
 use crate::login::Follower;
@@ -35,15 +35,16 @@ async fn keys(process: &Process, queue: &Redis) -> Result<Follower, StartError> 
     let issuer = process.public_origin.as_str();
     let ttl = process.settings.auth.access_token_ttl;
     let mut follower = Follower::new(queue, issuer, ttl);
-    let what = "the keys of an auth process";
-    wait::until(process, "keys", what, async || {
-        match follower.read().await {
-            Ok(true) => Ok(()),
-            Ok(false) => Err(Obstacle::Passing("none was published".to_owned())),
-            Err(error) => Err(Obstacle::of("the keys in Redis", error)),
-        }
-    })
-    .await?;
+    let mut wait = Wait::new(process, "keys", "the keys of an auth process".to_owned());
+    loop {
+        let obstacle = match follower.read().await {
+            Ok(true) => break,
+            Ok(false) => Obstacle::Passing("none has published any".to_owned()),
+            Err(error) => Obstacle::of("the keys in Redis", error),
+        };
+        wait.again(obstacle).await?;
+    }
+    wait.over();
     Ok(follower)
 }
 

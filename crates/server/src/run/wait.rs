@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use banter_storage::{Database, Durability, Error, Postgres, Redis, postgres};
+use banter_storage::{Database, Error, Postgres, Redis, postgres};
 
 use super::StartError;
 use crate::app::Process;
@@ -47,40 +47,53 @@ impl From<login::StartError> for Obstacle {
     }
 }
 
-/// Makes attempts until one succeeds. `name`: how readiness calls what is awaited; `what`: how the
-/// log does.
-///
-/// # Errors
-/// What waiting does not cure.
-pub(super) async fn until<T>(
-    process: &Process,
+/// One thing that a process waits for.
+pub(super) struct Wait<'p> {
+    process: &'p Process,
     name: &'static str,
-    what: &str,
-    mut attempt: impl AsyncFnMut() -> Result<T, Obstacle>,
-) -> Result<T, StartError> {
-    process.health.await_it(name);
-    let mut told: Option<Instant> = None;
-    loop {
-        let why = match attempt().await {
-            Ok(found) => {
-                process.health.came(name);
-                if told.is_some() {
-                    tracing::info!("{what} is there");
-                }
-                return Ok(found);
-            }
-            Err(Obstacle::Lasting(error)) => return Err(error),
-            Err(Obstacle::Passing(why)) => why,
+    what: String,
+    told: Option<Instant>,
+}
+
+impl<'p> Wait<'p> {
+    /// `name`: how readiness calls it; `what`: how the log does.
+    pub(super) fn new(process: &'p Process, name: &'static str, what: String) -> Self {
+        process.health.await_it(name);
+        Self {
+            process,
+            name,
+            what,
+            told: None,
+        }
+    }
+
+    /// It is there.
+    pub(super) fn over(self) {
+        self.process.health.came(self.name);
+        if self.told.is_some() {
+            tracing::info!("{} is there", self.what);
+        }
+    }
+
+    /// An attempt has failed: pauses, unless waiting does not help.
+    ///
+    /// # Errors
+    /// What lasts.
+    pub(super) async fn again(&mut self, obstacle: Obstacle) -> Result<(), StartError> {
+        let why = match obstacle {
+            Obstacle::Lasting(error) => return Err(error),
+            Obstacle::Passing(why) => why,
         };
         // At first it is nothing strange: something has to be first.
-        if told.is_none() {
-            tracing::info!(why, "waiting for {what}");
-            told = Some(Instant::now());
-        } else if told.is_some_and(|at| at.elapsed() >= REMINDER) {
-            tracing::warn!(why, "still waiting for {what}");
-            told = Some(Instant::now());
+        if self.told.is_none() {
+            tracing::info!(why, "waiting for {}", self.what);
+            self.told = Some(Instant::now());
+        } else if self.told.is_some_and(|at| at.elapsed() >= REMINDER) {
+            tracing::warn!(why, "still waiting for {}", self.what);
+            self.told = Some(Instant::now());
         }
         tokio::time::sleep(PAUSE).await;
+        Ok(())
     }
 }
 
@@ -96,11 +109,14 @@ pub(super) async fn database(
         return Err(missing("database.url (postgres://…)"));
     };
     let what = format!("PostgreSQL at {}", url.place());
-    let attempt = async || {
-        let opened = Postgres::open(url.reveal(), role).await;
-        opened.map_err(|error| Obstacle::of(&what, error))
+    let mut wait = Wait::new(process, "database", what.clone());
+    let postgres = loop {
+        match Postgres::open(url.reveal(), role).await {
+            Ok(postgres) => break postgres,
+            Err(error) => wait.again(Obstacle::of(&what, error)).await?,
+        }
     };
-    let postgres = until(process, "database", &what, attempt).await?;
+    wait.over();
     let entries = banter_storage::entries::Entries::new(&Database::from(postgres.clone()));
     process.health.watch("database", Probe::Database(entries));
     Ok(postgres)
@@ -115,13 +131,15 @@ pub(super) async fn queue(process: &Process) -> Result<Redis, StartError> {
     let Some(LogUrl(url)) = &log.url else {
         return Err(missing("log.url (redis://…)"));
     };
-    let durability: Durability = log.durability;
     let what = format!("Redis at {}", url.place());
-    let attempt = async || {
-        let opened = Redis::open(url.reveal(), None, durability).await;
-        opened.map_err(|error| Obstacle::of(&what, error))
+    let mut wait = Wait::new(process, "queue", what.clone());
+    let redis = loop {
+        match Redis::open(url.reveal(), None, log.durability).await {
+            Ok(redis) => break redis,
+            Err(error) => wait.again(Obstacle::of(&what, error)).await?,
+        }
     };
-    let redis = until(process, "queue", &what, attempt).await?;
+    wait.over();
     process.health.watch("queue", Probe::Queue(redis.clone()));
     Ok(redis)
 }

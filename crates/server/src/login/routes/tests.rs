@@ -46,14 +46,8 @@ impl Server {
         let url = format!("http://{}", public.local_addr().unwrap());
         let shutdown = CancellationToken::new();
         // Requests wait in the listener until it serves.
-        let role = crate::Role::All;
-        tokio::spawn(crate::run(
-            role,
-            settings,
-            listeners,
-            shutdown.clone(),
-            || {},
-        ));
+        let (role, end) = (crate::Role::All, shutdown.clone());
+        tokio::spawn(crate::run(role, settings, listeners, end, || {}));
         Self {
             url,
             client: Client::builder(TokioExecutor::new()).build_http(),

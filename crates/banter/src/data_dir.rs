@@ -84,9 +84,10 @@ impl Lock {
 /// # Errors
 /// When it cannot be opened.
 pub(crate) async fn open(settings: &Settings) -> Result<Database> {
+    let path = settings.sqlite_path();
+    let path = path.context("PostgreSQL is not in this version")?;
     keep_private();
     create(&settings.server.data_dir)?;
-    let path = settings.sqlite_path();
     let opened = Sqlite::open(&path).await;
     let opened = opened.with_context(|| format!("cannot use the database {}", path.display()))?;
     Ok(opened.into())
@@ -97,8 +98,7 @@ pub(crate) async fn open(settings: &Settings) -> Result<Database> {
 /// # Errors
 /// When there is none, or it cannot be opened.
 pub(crate) async fn open_existing(settings: &Settings) -> Result<Database> {
-    let path = settings.sqlite_path();
-    if !path.exists() {
+    if let Some(path) = settings.sqlite_path().filter(|path| !path.exists()) {
         let path = path.display();
         bail!("there is no database {path}; is it another --data-dir, or not started yet?");
     }

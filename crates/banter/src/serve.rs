@@ -4,7 +4,7 @@ use std::io::Write as _;
 use std::net::SocketAddr;
 
 use anyhow::{Context as _, Result, anyhow};
-use banter_server::settings::Origin;
+use banter_server::settings::{Origin, Role};
 use banter_server::{Listeners, Settings};
 use clap::Args;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -39,8 +39,8 @@ Examples:
 
 Every setting: banter config --default")]
 pub(crate) struct Serve {
-    /// Run only this part of the server
-    #[arg(value_name = "ROLE", hide = true)]
+    /// Run only this part of the server: auth, gateway or worker
+    #[arg(value_name = "ROLE")]
     role: Option<String>,
     /// Address for people [default: 127.0.0.1:8080]
     #[arg(long, value_name = "ADDRESS")]
@@ -64,18 +64,10 @@ impl Serve {
     /// # Errors
     /// When it cannot start; and when a second signal cut the drain short.
     pub(crate) fn run(&self) -> Result<()> {
-        if let Some(role) = &self.role {
-            return Err(Wrong(match role.as_str() {
-                "auth" | "gateway" | "worker" => {
-                    format!("serve {role} is not in this version; banter serve runs every part")
-                }
-                _ => format!("serve {role}: there is no such part; banter serve runs every one"),
-            })
-            .into());
-        }
+        let role = self.role()?;
         let effective = self.location.load(self.flags())?;
         telemetry::start(&effective.settings.telemetry)?;
-        for warning in effective.settings.warnings() {
+        for warning in effective.settings.warnings(role) {
             tracing::warn!("{warning}");
         }
         let descriptors = raise_descriptors();
@@ -86,10 +78,24 @@ impl Serve {
             );
         }
         data_dir::keep_private();
-        data_dir::create(&effective.settings.server.data_dir)?;
-        let _lock = Lock::take(&effective.settings.server.data_dir)?;
+        // The parts of a cluster keep nothing there: any number of them may share a machine.
+        let _lock = match role {
+            Role::All => {
+                data_dir::create(&effective.settings.server.data_dir)?;
+                Some(Lock::take(&effective.settings.server.data_dir)?)
+            }
+            _ => None,
+        };
         let runtime = tokio::runtime::Runtime::new().context("cannot start threads")?;
-        runtime.block_on(serve(effective.settings))
+        runtime.block_on(serve(role, effective.settings))
+    }
+
+    fn role(&self) -> Result<Role> {
+        let Some(role) = &self.role else {
+            return Ok(Role::All);
+        };
+        let role = role.parse();
+        role.map_err(|problem| Wrong(format!("ROLE {problem}")).into())
     }
 
     fn flags(&self) -> Vec<Flag> {
@@ -106,22 +112,35 @@ impl Serve {
     }
 }
 
-async fn serve(settings: Settings) -> Result<()> {
-    let listeners = Listeners {
-        public: listen(settings.server.listen, "--listen")?,
-        admin: listen(settings.server.admin_listen, "--admin-listen")?,
+async fn serve(role: Role, settings: Settings) -> Result<()> {
+    let public = match role.is_public() {
+        true => Some(listen(settings.server.listen, "--listen")?),
+        false => None,
     };
-    let bound = listeners.public.local_addr().context("cannot listen")?;
+    let admin = listen(settings.server.admin_listen, "--admin-listen")?;
+    let bound = public.as_ref().unwrap_or(&admin).local_addr();
+    let bound = bound.context("cannot listen")?;
+    let listeners = Listeners { public, admin };
     let shutdown = CancellationToken::new();
     stop_on_signals(shutdown.clone())?;
     let ready = move || {
         // Whoever started us may have closed its end: that is no reason not to serve.
         let mut stdout = std::io::stdout().lock();
-        let _ = writeln!(stdout, "Banter serves {}", Origin::of_listener(bound));
+        let _ = writeln!(stdout, "{} {}", greeting(role), Origin::of_listener(bound));
         let _ = stdout.flush();
     };
-    banter_server::run(settings, listeners, shutdown, ready).await?;
+    banter_server::run(role, settings, listeners, shutdown, ready).await?;
     Ok(())
+}
+
+/// How the line begins that is printed once the process can serve.
+const fn greeting(role: Role) -> &'static str {
+    match role {
+        Role::All => "Banter serves",
+        Role::Auth => "Banter lets people in at",
+        Role::Gateway => "Banter gateway serves",
+        Role::Worker => "Banter worker works, and tells how at",
+    }
 }
 
 fn listen(address: SocketAddr, flag: &str) -> Result<TcpListener> {

@@ -8,12 +8,11 @@ use axum::routing::{get, post};
 use serde_json::json;
 use tokio::sync::mpsc;
 
-use crate::app::App;
-use crate::health;
+use crate::app::Process;
 use crate::http::with_fallbacks;
 
 /// The routes of the admin address. `drain` is told when somebody asks the process to go down.
-pub fn router(app: App, drain: mpsc::Sender<()>) -> Router {
+pub fn router(process: &Process, drain: mpsc::Sender<()>) -> Router {
     let router = Router::new()
         .route("/", get(status))
         .route("/metrics", get(metrics))
@@ -25,20 +24,24 @@ pub fn router(app: App, drain: mpsc::Sender<()>) -> Router {
                 StatusCode::ACCEPTED
             }),
         )
-        .route("/livez", get(livez))
-        .route("/readyz", get(readyz));
-    with_fallbacks(router).with_state(app)
+        .with_state(process.clone())
+        .merge(health(process));
+    with_fallbacks(router)
 }
 
-/// Whether the process is alive.
-pub async fn livez() -> &'static str {
-    "ok"
+/// The two calls by which others find out about a process: whether to end it, whether to use it.
+pub fn health(process: &Process) -> Router {
+    Router::new()
+        .route("/livez", get(async || "ok"))
+        .route("/readyz", get(readyz))
+        .with_state(process.clone())
 }
 
 /// Whether the process takes work; `?verbose` tells the state of everything it needs.
-pub async fn readyz(State(app): State<App>, RawQuery(query): RawQuery) -> Response {
-    let conditions = health::check(&app).await;
-    let ready = health::suffices(&conditions) && !app.is_draining();
+async fn readyz(State(process): State<Process>, RawQuery(query): RawQuery) -> Response {
+    let report = process.health.report(&process.metrics).await;
+    let draining = process.is_draining();
+    let ready = report.ready && !draining;
     let status = if ready {
         StatusCode::OK
     } else {
@@ -50,36 +53,46 @@ pub async fn readyz(State(app): State<App>, RawQuery(query): RawQuery) -> Respon
             .any(|part| part == "verbose" || part.starts_with("verbose="))
     });
     if !verbose {
-        return (status, if ready { "ok" } else { "not ready" }).into_response();
+        let mut reasons = Vec::new();
+        if draining {
+            reasons.push("draining".to_owned());
+        }
+        let missing = report.missing();
+        reasons.extend(missing.map(|(name, state)| format!("{name} {}", state.as_str())));
+        let text = match ready {
+            true => "ok".to_owned(),
+            false => format!("not ready: {}", reasons.join(", ")),
+        };
+        return (status, text).into_response();
     }
     let body = json!({
         "status": if ready { "ready" } else { "not ready" },
-        "draining": app.is_draining(),
-        "dependencies": health::described(&conditions),
+        "draining": draining,
+        "dependencies": report.described(),
     });
     (status, axum::Json(body)).into_response()
 }
 
 /// Prometheus' own text format, unless OpenMetrics is asked for.
-async fn metrics(State(app): State<App>, headers: HeaderMap) -> Response {
+async fn metrics(State(process): State<Process>, headers: HeaderMap) -> Response {
     let accepted = headers.get(header::ACCEPT).and_then(|it| it.to_str().ok());
     let (media_type, text) = if accepted.is_some_and(|it| it.contains("openmetrics-text")) {
         (
             "application/openmetrics-text; version=1.0.0; charset=utf-8",
-            app.metrics.encode_openmetrics(),
+            process.metrics.encode_openmetrics(),
         )
     } else {
         (
             "text/plain; version=0.0.4; charset=utf-8",
-            app.metrics.encode(),
+            process.metrics.encode(),
         )
     };
     ([(header::CONTENT_TYPE, media_type)], text).into_response()
 }
 
-async fn status(State(app): State<App>) -> Html<String> {
-    let connections = app.metrics.ready();
-    let draining = if app.is_draining() {
+async fn status(State(process): State<Process>) -> Html<String> {
+    let connections = process.metrics.ready();
+    let draining = if process.is_draining() {
         "draining"
     } else {
         "serving"

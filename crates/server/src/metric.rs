@@ -97,6 +97,12 @@ pub struct Metrics {
     pub duplicates: Counter,
     /// When entries were last committed, in seconds since 1970.
     pub last_commit: Gauge,
+    /// Entries that a worker found in the database already.
+    pub replayed: Counter,
+    /// Entries that a worker could not store.
+    pub rows_rejected: Counter,
+    /// Shards that a worker drains.
+    pub shard_leases: Gauge,
     /// Answers by route.
     pub requests: Family<Request, Counter>,
     /// From a request's head to the head of its answer, by route.
@@ -184,6 +190,9 @@ impl Metrics {
             persist_latency: list.histogram(Name::WorkerPersistLatency),
             duplicates: list.counter(Name::WorkerDuplicates),
             last_commit: list.gauge(Name::WorkerLastCommit),
+            replayed: list.counter(Name::WorkerRowsReplayed),
+            rows_rejected: list.counter(Name::WorkerRowsRejected),
+            shard_leases: list.gauge(Name::WorkerShardLeases),
             requests: list.add(Name::HttpRequests, Family::default()),
             request_duration: list.histograms::<_, Route>(Name::HttpRequestDuration, []),
             problems: list.counters(Name::HttpProblems, Code::ALL.iter().map(|c| c.as_str())),

@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::Request;
@@ -32,11 +33,28 @@ use crate::metric::{Metrics, Reason};
 /// What a connection turns into when it is upgraded.
 pub type Upgraded = TokioIo<Timed>;
 
+/// What a listener answers with, which may change while it listens. Cloning shares it.
+#[derive(Debug, Clone)]
+pub struct Routes(Arc<ArcSwap<Router>>);
+
+impl Routes {
+    /// These, to begin with.
+    #[must_use]
+    pub fn new(router: Router) -> Self {
+        Self(Arc::new(ArcSwap::from_pointee(router)))
+    }
+
+    /// Answers with these from the next request on.
+    pub fn replace(&self, router: Router) {
+        self.0.store(Arc::new(router));
+    }
+}
+
 /// Accepts connections until `stop`; those that are open then finish their request.
 /// Those that are not accepted, or cut, are counted.
 pub async fn serve(
     listener: TcpListener,
-    router: Router,
+    routes: Routes,
     metrics: Metrics,
     stop: CancellationToken,
 ) {
@@ -50,7 +68,7 @@ pub async fn serve(
             Ok((stream, address)) => {
                 // Frames are written whole; waiting for more would only delay them.
                 let _ = stream.set_nodelay(true);
-                let connection = connection(stream, address, router.clone(), stop.clone());
+                let connection = connection(stream, address, routes.clone(), stop.clone());
                 let metrics = metrics.clone();
                 tasks.spawn(async move {
                     if let Some(missed) = connection.await {
@@ -95,13 +113,13 @@ impl Missed {
 async fn connection(
     stream: TcpStream,
     address: SocketAddr,
-    router: Router,
+    routes: Routes,
     stop: CancellationToken,
 ) -> Option<Missed> {
     let deadline = Arc::new(Deadline::new());
     let service = hyper::service::service_fn({
         let deadline = deadline.clone();
-        move |request| answer(request, address, router.clone(), deadline.clone())
+        move |request| answer(request, address, routes.clone(), deadline.clone())
     });
     let io = TokioIo::new(Timed {
         stream,
@@ -133,12 +151,13 @@ async fn connection(
 async fn answer(
     request: hyper::Request<Incoming>,
     address: SocketAddr,
-    router: Router,
+    routes: Routes,
     deadline: Arc<Deadline>,
 ) -> Result<Response, std::convert::Infallible> {
     deadline.lift();
     let mut request: Request = request.map(Body::new);
     request.extensions_mut().insert(Socket(address));
+    let router = Router::clone(&routes.0.load());
     let response = router.oneshot(request).await;
     deadline.begin_idle();
     response

@@ -178,6 +178,12 @@ names! {
         "Sends that were recognised as repeated and got the first answer";
     WorkerLastCommit = "worker_last_commit_timestamp", Gauge, Seconds, [],
         "When entries were last committed; 0: not since the start";
+    WorkerRowsReplayed = "worker_rows_replayed", Counter, Count, [],
+        "Entries that were in the database already: their batch was interrupted after its commit";
+    WorkerRowsRejected = "worker_rows_rejected", Counter, Count, [],
+        "Entries that cannot be stored; a tombstone stands in their place";
+    WorkerShardLeases = "worker_shard_leases", Gauge, Count, [],
+        "Shards of the log that this worker drains";
     AuthLogins = "auth_logins", Counter, Count, ["outcome"],
         "Logins";
     AuthRefreshes = "auth_refreshes", Counter, Count, ["outcome"],

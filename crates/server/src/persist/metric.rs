@@ -1,0 +1,72 @@
+//! What operators see of a worker: the same metrics that one process has for its own log, and some
+//! that only a queue between gateway and database has.
+
+use std::time::{Duration, Instant};
+
+use banter_storage::log::redis::drain::Progress;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::gauge::Gauge;
+
+use crate::clock;
+use crate::metric::{Age, Histogram, Metrics};
+
+/// The metrics of a worker.
+#[derive(Debug, Clone)]
+pub struct PersistMetrics {
+    persisted: Counter,
+    replayed: Counter,
+    rejected: Counter,
+    leases: Gauge,
+    last_commit: Gauge,
+    oldest: Age,
+    batch_rows: Histogram,
+    flushed: Histogram,
+    failed: Histogram,
+}
+
+impl PersistMetrics {
+    /// Those of this process.
+    #[must_use]
+    pub fn new(metrics: &Metrics) -> Self {
+        Self {
+            persisted: metrics.persisted.clone(),
+            replayed: metrics.replayed.clone(),
+            rejected: metrics.rows_rejected.clone(),
+            leases: metrics.shard_leases.clone(),
+            last_commit: metrics.last_commit.clone(),
+            oldest: metrics.queue_age.clone(),
+            batch_rows: metrics.batch_rows.clone(),
+            flushed: metrics.flush_duration(true),
+            failed: metrics.flush_duration(false),
+        }
+    }
+
+    pub(super) fn stepped(&self, progress: &Progress, took: Duration) {
+        let count = |rows: usize| u64::try_from(rows).unwrap_or(u64::MAX);
+        let written = progress.rows - progress.replayed.min(progress.rows);
+        self.persisted.inc_by(count(written));
+        self.replayed.inc_by(count(progress.replayed));
+        self.rejected.inc_by(count(progress.rejected));
+        match Instant::now().checked_sub(progress.oldest_age) {
+            Some(since) if progress.behind => self.oldest.began(since),
+            _ => self.oldest.ended(),
+        }
+        if progress.rows > 0 {
+            #[expect(
+                clippy::cast_precision_loss,
+                reason = "a batch has some thousands at most"
+            )]
+            self.batch_rows.observe(progress.rows as f64);
+            self.flushed.observe_duration(took);
+            self.last_commit.set(clock::now_ms() / 1000);
+        }
+    }
+
+    pub(super) fn failed(&self, took: Duration) {
+        self.failed.observe_duration(took);
+    }
+
+    pub(super) fn leases(&self, held: usize) {
+        self.leases.set(i64::try_from(held).unwrap_or(i64::MAX));
+    }
+}

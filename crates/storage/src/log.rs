@@ -1,7 +1,7 @@
 //! The log: takes entries, numbers them, keeps them, announces them. The seam between one process
 //! and a cluster.
 
-pub(crate) mod redis;
+pub mod redis;
 mod sqlite;
 
 pub(crate) use redis::SCRIPTS;

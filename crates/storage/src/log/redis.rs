@@ -12,8 +12,10 @@
 //! * Whoever changes anything names the epoch, and changes nothing under another one.
 
 mod append;
+pub mod drain;
 mod epochs;
 mod memory;
+pub mod queue;
 pub(crate) mod record;
 mod reply;
 mod shard;
@@ -46,10 +48,13 @@ static BACKLOG: Script = Script::new(include_str!("redis/backlog.lua"));
 static TAKE: Script = Script::new(include_str!("redis/take.lua"));
 static COMMIT: Script = Script::new(include_str!("redis/commit.lua"));
 static LEASE: Script = Script::new(include_str!("redis/lease.lua"));
+static WORKERS: Script = Script::new(include_str!("redis/workers.lua"));
+static QUEUE: Script = Script::new(include_str!("redis/queue.lua"));
 
 /// All of them.
-pub(crate) static SCRIPTS: [&Script; 10] = [
-    &APPEND, &SEED, &HEADS, &TAIL, &INSTALL, &OPEN, &BACKLOG, &TAKE, &COMMIT, &LEASE,
+pub(crate) static SCRIPTS: [&Script; 12] = [
+    &APPEND, &SEED, &HEADS, &TAIL, &INSTALL, &OPEN, &BACKLOG, &TAKE, &COMMIT, &LEASE, &WORKERS,
+    &QUEUE,
 ];
 
 /// How often a call starts again because the epoch changed or a channel had to be seeded.

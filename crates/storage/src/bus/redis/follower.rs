@@ -291,7 +291,7 @@ impl Follower {
             .collect()
     }
 
-    /// Whether something is to be read.
+    #[cfg(test)]
     pub(super) fn has_questions(&self) -> bool {
         !self.due.is_empty()
     }

@@ -1,0 +1,215 @@
+//! A batch on its way into the database.
+
+use std::collections::HashSet;
+
+use banter_protocol::entry::Kind;
+use banter_protocol::id::ChannelId;
+use sqlx::postgres::PgConnection;
+use sqlx::{Connection as _, Row as _};
+use uuid::Uuid;
+
+use crate::entries::{Conflict, Record, Standing, write};
+use crate::error::{Error, Result};
+use crate::log::redis::epochs::Era;
+use crate::log::redis::record::{self, Stamp};
+use crate::log::redis::shard::Shard;
+use crate::postgres::{Postgres, row};
+
+/// An entry as it was taken.
+#[derive(Debug)]
+pub(super) struct Taken {
+    pub(super) shard: Shard,
+    /// What goes into the database.
+    pub(super) record: Record,
+    raw: Vec<u8>,
+    /// Why a tombstone goes there instead.
+    rejected: Option<String>,
+    /// Whether its shard has another epoch: it was not written.
+    fenced: bool,
+}
+
+impl Taken {
+    /// # Errors
+    /// [`Error::Corrupt`] where not even its number can be read.
+    pub(super) fn read(shard: Shard, channel: ChannelId, raw: Vec<u8>) -> Result<Self> {
+        let rejected = record::decode(channel, &raw)
+            .err()
+            .map(|error| error.to_string());
+        Ok(Self {
+            shard,
+            record: record::read(channel, &raw)?,
+            raw,
+            rejected,
+            fenced: false,
+        })
+    }
+
+    fn reject(&mut self, reason: String) {
+        let entry = &self.record.entry;
+        let stamp = Stamp {
+            seq: entry.seq,
+            epoch: entry.epoch,
+            sent_at: entry.sent_at,
+        };
+        self.record = record::tombstone(entry.channel, stamp);
+        self.rejected = Some(reason);
+    }
+}
+
+/// The entries of one step.
+#[derive(Debug)]
+pub(super) struct Batch {
+    taken: Vec<Taken>,
+    pub(super) replayed: usize,
+    pub(super) rejected: usize,
+}
+
+impl Batch {
+    pub(super) const fn new(taken: Vec<Taken>) -> Self {
+        Self {
+            taken,
+            replayed: 0,
+            rejected: 0,
+        }
+    }
+
+    /// What is in the database now.
+    pub(super) fn kept(&self) -> impl Iterator<Item = &Taken> {
+        self.taken.iter().filter(|taken| !taken.fenced)
+    }
+
+    /// Whether some shards are not this epoch's any more.
+    pub(super) fn fenced_off(&self) -> bool {
+        self.taken.iter().any(|taken| taken.fenced)
+    }
+
+    pub(super) async fn store(&mut self, postgres: &Postgres, era: &Era) -> Result<()> {
+        let mut connection = postgres.pool().acquire().await?;
+        // Halved until what cannot be stored stands alone.
+        let mut parts = vec![0..self.taken.len()];
+        while let Some(part) = parts.pop() {
+            let taken = &mut self.taken[part.clone()];
+            match store(&mut connection, era, taken).await {
+                Ok(replayed) => self.replayed += replayed,
+                Err(Error::Corrupt(reason)) if part.len() > 1 => {
+                    tracing::warn!(%reason, "an entry cannot be stored; looking for it");
+                    let middle = part.start + part.len() / 2;
+                    parts.push(middle..part.end);
+                    parts.push(part.start..middle);
+                }
+                Err(Error::Corrupt(reason)) if taken[0].rejected.is_none() => {
+                    taken[0].reject(reason);
+                    parts.push(part);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        self.rejected = self.kept().filter(|taken| taken.rejected.is_some()).count();
+        Ok(())
+    }
+}
+
+/// One transaction; gives how many entries were there already.
+async fn store(connection: &mut PgConnection, era: &Era, taken: &mut [Taken]) -> Result<usize> {
+    let mut transaction = connection.begin().await?;
+    fence(&mut transaction, era, taken).await?;
+    let records = |taken: &[Taken]| {
+        let kept = taken.iter().filter(|it| !it.fenced);
+        kept.map(|it| it.record.clone()).collect::<Vec<_>>()
+    };
+    let conflicts = write(&mut transaction, &records(taken)).await?;
+    let mut replayed = 0;
+    for conflict in conflicts {
+        let place = |it: &&mut Taken| {
+            it.record.entry.channel == conflict.channel && it.record.entry.seq == conflict.seq
+        };
+        let Some(taken) = taken.iter_mut().find(place) else {
+            continue;
+        };
+        match settle(&taken.record, conflict) {
+            None => replayed += 1,
+            Some(reason) => {
+                taken.reject(reason);
+                let tombstone = std::slice::from_ref(&taken.record);
+                write(&mut transaction, tombstone).await?;
+            }
+        }
+    }
+    for it in taken.iter().filter(|it| !it.fenced) {
+        if let Some(reason) = &it.rejected {
+            reject(&mut transaction, era, it, reason).await?;
+        }
+    }
+    transaction.commit().await?;
+    Ok(replayed)
+}
+
+/// Locks the shards' rows, which makes workers take turns, and marks what belongs to an epoch that
+/// is over: that must not be written, for another history may have other entries at its numbers.
+async fn fence(connection: &mut PgConnection, era: &Era, taken: &mut [Taken]) -> Result<()> {
+    let shards: HashSet<Shard> = taken.iter().map(|it| it.shard).collect();
+    let (numbers, epochs): (Vec<i16>, Vec<i64>) = shards
+        .iter()
+        .map(|shard| (i16::from(shard.number()), row::stored(era.epoch(*shard))))
+        .unzip();
+    let rows = sqlx::query(
+        "SELECT s.shard FROM shards AS s \
+         WHERE (s.shard, s.epoch) IN (SELECT * FROM UNNEST($1::smallint[], $2::bigint[])) \
+         ORDER BY s.shard FOR UPDATE",
+    )
+    .bind(numbers)
+    .bind(epochs)
+    .fetch_all(connection)
+    .await?;
+    let current: HashSet<i16> = rows
+        .iter()
+        .map(|row| row.try_get(0))
+        .collect::<sqlx::Result<_>>()?;
+    for it in taken {
+        it.fenced = !current.contains(&i16::from(it.shard.number()));
+    }
+    Ok(())
+}
+
+/// Why a tombstone must take the entry's place; `None`: it is there already.
+fn settle(record: &Record, conflict: Conflict) -> Option<String> {
+    let (channel, seq) = (conflict.channel, conflict.seq);
+    match conflict.standing {
+        Standing::Same => None,
+        // What an earlier try came to.
+        Standing::Other(found)
+            if found.entry.kind == Kind::Tombstone
+                && found.entry.position() == record.entry.position() =>
+        {
+            None
+        }
+        Standing::Other(found) => {
+            let epoch = found.entry.epoch;
+            tracing::error!(%channel, seq, epoch, "another entry has this number already");
+            Some(format!("another entry of epoch {epoch} has its number"))
+        }
+        Standing::Sent(at) => {
+            tracing::error!(%channel, seq, first = at.seq, "a message was accepted twice");
+            Some(format!("it was sent before, as number {}", at.seq))
+        }
+    }
+}
+
+async fn reject(connection: &mut PgConnection, era: &Era, it: &Taken, reason: &str) -> Result<()> {
+    let entry = &it.record.entry;
+    sqlx::query(
+        "INSERT INTO rejected (shard, channel, seq, epoch, raw, reason, at) \
+         VALUES ($1, $2, $3, $4, $5, $6, \
+                 (extract(epoch FROM clock_timestamp()) * 1000)::bigint) \
+         ON CONFLICT DO NOTHING",
+    )
+    .bind(i16::from(it.shard.number()))
+    .bind(Uuid::from_bytes(*entry.channel.as_bytes()))
+    .bind(row::stored(entry.seq))
+    .bind(row::stored(era.epoch(it.shard)))
+    .bind(&it.raw)
+    .bind(reason)
+    .execute(connection)
+    .await?;
+    Ok(())
+}

@@ -8,9 +8,11 @@ use banter_protocol::id::{ChannelId, Epoch, Position, Seq, UserId};
 
 use crate::database::Database;
 use crate::error::Result;
+use crate::log::RedisLog;
 use crate::postgres::Postgres;
 
 pub(crate) mod postgres;
+pub(crate) mod queued;
 pub(crate) mod sqlite;
 mod window;
 
@@ -49,7 +51,7 @@ pub struct Page {
     pub has_older: bool,
     /// Whether the channel has entries above this page.
     pub has_newer: bool,
-    /// False: the log cannot be read, and newer entries exist than the database has.
+    /// `false`: what is not stored yet cannot be read now, and newer entries may exist.
     pub complete: bool,
 }
 
@@ -94,6 +96,8 @@ pub enum Entries {
     Sqlite(sqlite::Entries),
     /// In PostgreSQL.
     Postgres(postgres::Entries),
+    /// In PostgreSQL, and on their way there in Redis.
+    Queued(queued::Entries),
 }
 
 impl Entries {
@@ -108,11 +112,20 @@ impl Entries {
         }
     }
 
+    /// The entries in the database and in the log that is drained into it.
+    #[must_use]
+    pub const fn queued(database: Postgres, log: RedisLog) -> Self {
+        Self::Queued(queued::Entries::new(postgres::Entries::new(database), log))
+    }
+
     /// At most `limit` entries at `anchor`, and fewer only where the channel has no more there.
     ///
     /// # Errors
     /// See [`crate::Error`].
     pub async fn page(&self, channel: ChannelId, anchor: Anchor, limit: u32) -> Result<Page> {
+        if let Self::Queued(it) = self {
+            return it.page(channel, anchor, limit).await;
+        }
         let head = self.head(channel).await?.seq;
         let window = Window::new(anchor, head, limit);
         let records = self
@@ -129,7 +142,8 @@ impl Entries {
     /// At most `limit` entries with numbers above `after` and not above `up_to`, ascending.
     ///
     /// # Errors
-    /// See [`crate::Error`]; [`crate::Error::Corrupt`] when one of them is missing.
+    /// See [`crate::Error`]; [`crate::Error::Corrupt`] when one of them is missing;
+    /// [`crate::Error::Unavailable`] where what is not stored yet cannot be read and is asked for.
     pub async fn range(
         &self,
         channel: ChannelId,
@@ -144,6 +158,7 @@ impl Entries {
         let records = match self {
             Self::Sqlite(it) => it.range(channel, after, up_to, limit).await?,
             Self::Postgres(it) => it.range(channel, after, up_to, limit).await?,
+            Self::Queued(it) => return it.range(channel, after, up_to, limit).await,
         };
         window::refuse_holes(after, &records)?;
         Ok(records)
@@ -154,6 +169,7 @@ impl Entries {
         match self {
             Self::Sqlite(it) => it.is_reachable().await,
             Self::Postgres(it) => it.is_reachable().await,
+            Self::Queued(it) => it.is_reachable().await,
         }
     }
 
@@ -165,6 +181,7 @@ impl Entries {
         match self {
             Self::Sqlite(it) => it.head(channel).await,
             Self::Postgres(it) => it.head(channel).await,
+            Self::Queued(it) => it.head(channel).await,
         }
     }
 
@@ -176,6 +193,7 @@ impl Entries {
         match self {
             Self::Sqlite(it) => it.epoch_of(channel, seq).await,
             Self::Postgres(it) => it.epoch_of(channel, seq).await,
+            Self::Queued(it) => it.epoch_of(channel, seq).await,
         }
     }
 }

@@ -15,8 +15,11 @@ use std::process::{Child, Command, Stdio};
 /// its directory removed.
 const WATCH: &str = r#"
 cat > /dev/null
-read -r pid _ < "$1/$2" 2> /dev/null && kill -9 "$pid" &&
-    while kill -0 "$pid" 2> /dev/null; do sleep 0.02; done
+if read -r pid _ < "$1/$2"; then
+    kill -9 "$pid"
+    # It may be dead and still be listed, where nobody asks what became of it.
+    for _ in 1 2 3 4 5 6 7 8 9 10; do kill -0 "$pid" && sleep 0.1; done
+fi
 rm -rf "$1"
 "#;
 

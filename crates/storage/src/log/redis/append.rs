@@ -1,5 +1,6 @@
 //! Appending a batch: one script call for each shard in it, all in one round.
 
+use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use banter_protocol::entry::Level;
@@ -41,15 +42,18 @@ impl RedisLog {
             answers: vec![None; count],
             known: vec![None; count],
         };
-        let mut asked_in = None;
+        let mut asked_in: Option<Arc<Era>> = None;
         for _ in 0..ATTEMPTS_MAX {
             if batch.answers.iter().all(Option::is_some) {
                 return Ok(batch.answers.into_iter().flatten().collect());
             }
             let era = self.era().await?;
             // Rule: what the database said before this epoch began is void.
-            if asked_in != Some(std::sync::Arc::as_ptr(&era).addr()) {
-                asked_in = Some(std::sync::Arc::as_ptr(&era).addr());
+            if !asked_in
+                .as_ref()
+                .is_some_and(|asked| Arc::ptr_eq(asked, &era))
+            {
+                asked_in = Some(Arc::clone(&era));
                 self.ask_database(&era, &mut batch).await;
             }
             if self.attempt(&era, &mut batch).await? {

@@ -68,7 +68,6 @@ pub struct Progress {
 
 /// A channel that waits, as a look at it found it.
 struct Waiting {
-    shard: Shard,
     channel: ChannelId,
     since_ms: u64,
     entries: usize,
@@ -168,7 +167,7 @@ impl Drain {
                 .collect();
             let answers = self.log.shared.redis.run(era.connection(), &calls).await?;
             let (mut waiting, mut unseeded, mut now_ms) = (Vec::new(), Vec::new(), 0);
-            for (shard, answer) in shards.iter().zip(answers) {
+            for answer in answers {
                 let Reply::Done(mut values) = Reply::read(Some(answer))? else {
                     self.log.shared.epochs.forget(era);
                     return Ok(None);
@@ -180,7 +179,6 @@ impl Drain {
                     match values.next() {
                         Some(redis::Value::Int(-1)) => unseeded.push(channel),
                         entries => waiting.push(Waiting {
-                            shard: *shard,
                             channel,
                             since_ms,
                             entries: usize::try_from(reply::number(entries)?).unwrap_or(0),

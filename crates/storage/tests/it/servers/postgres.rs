@@ -31,34 +31,31 @@ impl Server {
     /// Starts a server on a free port. It forgets what it was told when the machine stops, which
     /// makes it quick.
     pub(crate) fn start() -> Self {
-        let programs = programs();
-        let root = output(Command::new("id").arg("-u")) == "0";
-        let user = root.then_some("postgres");
-        let owner = user.map(|user| output(Command::new("id").args(["-u", user])));
-        let owner = owner.map(|id| id.parse().unwrap());
-        let mut server = Self {
-            place: Place::new("data/postmaster.pid", owner),
-            programs,
-            user,
-            port: free_port(),
-        };
-        let data = server.place.path().join("data");
-        let secret = server.place.path().join("secret");
-        fs::write(&secret, PASSWORD).unwrap();
-        let mut initdb = server.program("initdb");
-        initdb
-            .args(["--no-sync", "--no-locale", "-E", "UTF8", "-U", "banter"])
-            .args(["--auth", "scram-sha-256", "--pwfile"])
-            .arg(&secret)
-            .arg("-D")
-            .arg(&data);
-        output(&mut initdb);
+        let fresh = fresh();
+        let mut server = Self::at(fresh.programs.clone());
+        let mut copy = Command::new("cp");
+        let data = fresh.place.path().join("data");
+        output(copy.arg("-a").arg(data).arg(server.place.path()));
         // The port may have been taken meanwhile; with another one that is not our failure.
         while let Err(log) = server.up() {
             assert!(log.contains("already in use"), "{log}");
             server.port = free_port();
         }
         server
+    }
+
+    /// A server that has a place, and is nothing yet.
+    fn at(programs: PathBuf) -> Self {
+        let root = output(Command::new("id").arg("-u")) == "0";
+        let user = root.then_some("postgres");
+        let owner = user.map(|user| output(Command::new("id").args(["-u", user])));
+        let owner = owner.map(|id| id.parse().unwrap());
+        Self {
+            place: Place::new("data/postmaster.pid", owner),
+            programs,
+            user,
+            port: free_port(),
+        }
     }
 
     /// A command of the server's programs, run as the server's user.
@@ -131,6 +128,25 @@ impl Server {
         connection.execute(sqlx::AssertSqlSafe(sql)).await.unwrap();
         connection.close().await.unwrap();
     }
+}
+
+/// A server that is never started: the others are copies of it, for making one takes a second.
+fn fresh() -> &'static Server {
+    static FRESH: OnceLock<Server> = OnceLock::new();
+    FRESH.get_or_init(|| {
+        let server = Server::at(programs());
+        let secret = server.place.path().join("secret");
+        fs::write(&secret, PASSWORD).unwrap();
+        let mut initdb = server.program("initdb");
+        initdb
+            .args(["--no-sync", "--no-locale", "-E", "UTF8", "-U", "banter"])
+            .args(["--auth", "scram-sha-256", "--pwfile"])
+            .arg(&secret)
+            .arg("-D")
+            .arg(server.place.path().join("data"));
+        output(&mut initdb);
+        server
+    })
 }
 
 /// The server that all tests share.

@@ -23,21 +23,35 @@ const BACKLOG: u32 = 4096;
 /// Below so many file descriptors a server is soon full: two are needed per socket behind a proxy.
 const DESCRIPTORS_FEW: u64 = 8192;
 
-/// Start the server
+/// Start the server, or one part of a cluster
 ///
-/// Everything runs in this one process: accounts, channels, messages and the web page, with one
-/// SQLite file in the data directory. Once it can serve it prints its URL. The first SIGTERM or
-/// Ctrl-C lets clients go in peace, a second one ends it at once.
+/// Without ROLE everything runs in this one process: accounts, channels, messages and the web page,
+/// with one SQLite file in the data directory.
+///
+/// A cluster is any number of these, behind a load balancer; all share a PostgreSQL
+/// (database.url) and a Redis (log.url), and start in any order:
+///
+///   auth      accounts, logins and tokens; needs auth.secret, the same for all
+///   gateway   sockets, channels, messages, history and the web page
+///   worker    stores what is queued; has no public address
+///
+/// Once it can serve it prints its URL; until then /readyz tells what it waits for. The first
+/// SIGTERM or Ctrl-C lets clients go in peace, a second one ends it at once.
 #[derive(Debug, Args)]
-#[command(after_help = "\
+#[command(
+    verbatim_doc_comment,
+    after_help = "\
 Examples:
   banter serve                               on this machine only: http://127.0.0.1:8080
   banter serve --listen 0.0.0.0:8080 --registration closed
                                              for the network, accounts by banter user add
   banter serve --public-url https://chat.example --data-dir /var/lib/banter
                                              behind a proxy that speaks TLS
+  banter serve gateway --config cluster.toml --listen 10.0.0.7:8080
+                                             a gateway of a cluster
 
-Every setting: banter config --default")]
+Every setting: banter config --default"
+)]
 pub(crate) struct Serve {
     /// Run only this part of the server: auth, gateway or worker
     #[arg(value_name = "ROLE")]

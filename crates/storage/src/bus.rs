@@ -1,8 +1,10 @@
 //! How gateways hear of entries: every entry of a channel that somebody here watches, in order.
 
 mod local;
+mod redis;
 
 pub use local::LocalBus;
+pub use redis::{Arrivals, RedisBus};
 
 use banter_protocol::id::{ChannelId, Epoch, Position, UserId};
 use tokio::sync::mpsc;
@@ -89,14 +91,17 @@ pub struct Watch(Held);
 enum Held {
     /// Everything of this process is heard anyway.
     Always,
+    /// A count of a topic.
+    Wanted(redis::Want),
 }
 
 impl Watch {
     /// Whether the topic was heard already when this was made: nothing was missed before.
     #[must_use]
     pub const fn is_heard(&self) -> bool {
-        match self.0 {
+        match &self.0 {
             Held::Always => true,
+            Held::Wanted(want) => want.was_heard,
         }
     }
 }
@@ -106,13 +111,16 @@ impl Watch {
 pub enum Bus {
     /// Within this process.
     Local(LocalBus),
+    /// Between processes.
+    Redis(RedisBus),
 }
 
 impl Bus {
     /// Listens to a topic from now on. When it really is heard, [`Self::watched`] tells.
-    pub fn watch(&self, _topic: Topic) -> Watch {
+    pub fn watch(&self, topic: Topic) -> Watch {
         match self {
             Self::Local(_) => Watch(Held::Always),
+            Self::Redis(bus) => Watch(Held::Wanted(bus.want(topic))),
         }
     }
 
@@ -120,23 +128,21 @@ impl Bus {
     /// heard under, where epochs can change.
     ///
     /// # Errors
-    /// [`crate::Error::Unavailable`] when the bus is away.
-    #[expect(
-        clippy::unused_async,
-        reason = "within one process nothing is waited for"
-    )]
-    pub async fn watched(&self, _topic: Topic) -> Result<Option<Epoch>> {
+    /// [`crate::Error::Unavailable`] when the bus is away for longer than a moment.
+    pub async fn watched(&self, topic: Topic) -> Result<Option<Epoch>> {
         match self {
             Self::Local(_) => Ok(None),
+            Self::Redis(bus) => bus.watched(topic).await,
         }
     }
 
     /// How far a watched channel is known to be stored, and under which epoch. [`Event::Stored`]
     /// never comes before this knows.
     #[must_use]
-    pub fn stored(&self, _channel: ChannelId) -> Option<Position> {
+    pub fn stored(&self, channel: ChannelId) -> Option<Position> {
         match self {
             Self::Local(_) => None,
+            Self::Redis(bus) => bus.stored(channel),
         }
     }
 
@@ -145,6 +151,7 @@ impl Bus {
     pub async fn settle(&self) {
         match self {
             Self::Local(bus) => bus.settle().await,
+            Self::Redis(_) => {}
         }
     }
 }

@@ -1,7 +1,7 @@
 //! A process that holds sockets and answers everything behind the login. It keeps nothing that
 //! matters: it may be killed at any time.
 
-use banter_storage::bus::{Bus, LocalBus};
+use banter_storage::bus::{Bus, RedisBus};
 use banter_storage::entries::Entries;
 use banter_storage::log::{Log, RedisLog};
 use banter_storage::{Database, Redis, postgres};
@@ -18,13 +18,13 @@ pub(super) async fn start(process: &Process) -> Result<App, StartError> {
     let postgres = wait::database(process, postgres::Role::Gateway).await?;
     let queue = wait::queue(process).await?;
     let follower = keys(process, &queue).await?;
-    let database = Database::from(postgres.clone());
-    let (local, events) = LocalBus::new();
+    let log = RedisLog::new(queue.clone(), postgres.clone());
+    let (bus, events) = RedisBus::start(queue, log.clone(), postgres.clone());
     let backends = Backends {
-        entries: Entries::new(&database),
-        database,
-        log: Log::Redis(RedisLog::new(queue, postgres)),
-        bus: Bus::Local(local),
+        entries: Entries::queued(postgres.clone(), log.clone()),
+        database: Database::from(postgres),
+        log: Log::Redis(log),
+        bus: Bus::Redis(bus),
         events,
     };
     assemble::app(process, follower.start(), backends)

@@ -245,7 +245,10 @@ impl Talk {
             }
             Event::Lost { channel } => self.on_lost(channel),
             Event::Ended(error) => Err(plainly(error)),
-            Event::Disconnected { .. } | Event::Deferred { .. } | Event::Restart { .. } => Ok(()),
+            Event::Disconnected { .. }
+            | Event::Deferred { .. }
+            | Event::Reset(_)
+            | Event::Restart { .. } => Ok(()),
         }
     }
 

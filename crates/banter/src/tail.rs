@@ -4,7 +4,7 @@ use std::io::{ErrorKind, IsTerminal as _, Write as _, stdout};
 
 use anyhow::{Context as _, Result};
 use banter_client::connection::{Event, Events};
-use banter_client::frame::{Entry, Kind};
+use banter_client::frame::{Entry, Kind, Reason, Reset};
 use banter_protocol::id::Seq;
 use clap::Args;
 use tokio::signal::unix::{SignalKind, signal};
@@ -61,14 +61,30 @@ impl Tail {
         // What lies ahead of the head cannot be resumed: from there on it is waited for.
         let position = joined.channel.at(after.min(joined.head));
         let (_handle, events) = client.connect([(joined.channel.id, position)].into());
-        let print = |entry: &Entry| -> Result<bool> {
-            if entry.seq > after {
-                let line = if !self.json {
-                    display.entry(entry, true).unwrap_or_default()
-                } else if terminal {
-                    visible_json(&entry.raw) + "\n"
+        let frame = |raw: &str| {
+            if terminal {
+                visible_json(raw) + "\n"
+            } else {
+                raw.replace(['\n', '\r'], " ") + "\n"
+            }
+        };
+        let mut beyond = after;
+        let print = |news: News<'_>| -> Result<bool> {
+            let entry = match news {
+                News::Entry(entry) => entry,
+                News::Reset(reset) => {
+                    if reset.reason == Reason::Epoch {
+                        // Its numbers begin anew: what was asked for means nothing in them.
+                        beyond = 0;
+                    }
+                    return Ok(!self.json || !is_closed(write(&frame(&reset.raw)))?);
+                }
+            };
+            if entry.seq > beyond {
+                let line = if self.json {
+                    frame(&entry.raw)
                 } else {
-                    entry.raw.replace(['\n', '\r'], " ") + "\n"
+                    display.entry(entry, true).unwrap_or_default()
                 };
                 if is_closed(write(&line))? {
                     return Ok(false);
@@ -85,18 +101,30 @@ impl Tail {
     }
 }
 
-/// Hands on the channel's entries until that says `false`; the rest is told on stderr.
+/// What is printed.
+enum News<'a> {
+    Entry(&'a Entry),
+    Reset(&'a Reset),
+}
+
+/// Hands on the channel's news until that says `false`; the rest is told on stderr.
 async fn follow(
     mut events: Events,
     joined: &Joined,
-    mut print: impl FnMut(&Entry) -> Result<bool>,
+    mut print: impl FnMut(News<'_>) -> Result<bool>,
 ) -> Result<()> {
     let (id, label) = (joined.channel.id, &joined.label);
     let mut away = false;
     while let Some(event) = events.next().await {
         match event {
             Event::Entry(entry) if entry.channel == id => {
-                let goes_on = print(&entry)?;
+                let goes_on = print(News::Entry(&entry))?;
+                if !goes_on {
+                    return Ok(());
+                }
+            }
+            Event::Reset(reset) if reset.channel == id => {
+                let goes_on = print(News::Reset(&reset))?;
                 if !goes_on {
                     return Ok(());
                 }

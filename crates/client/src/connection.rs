@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use crate::calls::Client;
 use crate::error::Error;
-use crate::frame::{Ack, Entry, Welcome};
+use crate::frame::{Ack, Entry, Reset, Welcome};
 use crate::session::now_ms;
 
 mod driver;
@@ -54,6 +54,9 @@ pub enum Event {
         /// The stable reason.
         code: String,
     },
+    /// The server cannot go on after the last entry that came. What follows from it comes as
+    /// [`Event::Restart`], [`Event::Lost`], or not at all: missing entries are paged.
+    Reset(Reset),
     /// The channel has another history now: forget what came of it after number `from`; it comes
     /// again.
     Restart {

@@ -162,6 +162,9 @@ pub struct Reset {
     /// The channel's epoch.
     #[serde(default)]
     pub epoch: Option<Epoch>,
+    /// The frame as it came.
+    #[serde(skip)]
+    pub raw: String,
 }
 
 /// Why continuity cannot be proved.
@@ -252,7 +255,10 @@ impl Frame {
             "welcome" => Frame::Welcome(serde_json::from_str(text)?),
             "ack" => Frame::Ack(serde_json::from_str(text)?),
             "stored" => Frame::Stored(serde_json::from_str(text)?),
-            "reset" => Frame::Reset(serde_json::from_str(text)?),
+            "reset" => Frame::Reset(Reset {
+                raw: text.to_owned(),
+                ..serde_json::from_str(text)?
+            }),
             "resend" => Frame::Resend,
             "reconnect" => Frame::Reconnect {
                 after_ms: serde_json::from_str::<After>(text)?.after_ms,

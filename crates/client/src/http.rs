@@ -152,7 +152,8 @@ impl Http {
             .map_err(|e| self.foreign(e.to_string()))
     }
 
-    fn refused(&self, answer: &Response<Bytes>) -> Error {
+    /// What an answer that is no success says.
+    pub(crate) fn refused(&self, answer: &Response<Bytes>) -> Error {
         let status = answer.status();
         let retry_after = answer
             .headers()

@@ -42,6 +42,8 @@ pub mod calls;
 
 mod socket;
 
+mod upgrade;
+
 pub mod connection;
 
 pub use calls::Client;

@@ -6,13 +6,16 @@ use std::time::Duration;
 use banter_protocol::close::{Close, may_reconnect};
 use banter_protocol::id::{ChannelId, Position};
 use futures_util::{SinkExt, StreamExt};
+use hyper::upgrade::Upgraded;
+use hyper_util::rt::TokioIo;
 use tokio::time::timeout;
-use tokio_websockets::{ClientBuilder, Limits, Message, WebSocketStream, upgrade};
+use tokio_websockets::{ClientBuilder, Limits, Message, WebSocketStream};
 
 use crate::calls::Client;
 use crate::error::Error;
 use crate::frame::{self, Frame, Refusal, Welcome};
-use crate::http::{CONNECT_TIMEOUT, Stream};
+use crate::http::CONNECT_TIMEOUT;
+use crate::upgrade::upgrade;
 
 /// From `hello` to `welcome`: the server reads the user's channels in between.
 const WELCOME_TIMEOUT: Duration = Duration::from_secs(15);
@@ -22,13 +25,13 @@ const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 /// The largest frame: a `welcome` with 500 channels is some 50 KB, an escaped message 100.
 const FRAME_BYTES_MAX: usize = 1024 * 1024;
-/// After an upgrade was refused because of load.
+/// After an upgrade was refused because of load, by somebody who does not say for how long.
 const REFUSED_WAIT: Duration = Duration::from_secs(1);
 
 /// A socket that was welcomed.
 #[derive(Debug)]
 pub(crate) struct Socket {
-    stream: WebSocketStream<Stream>,
+    stream: WebSocketStream<TokioIo<Upgraded>>,
     /// The last `error` about the socket as a whole: before a close it names the reason.
     refusal: Option<Refusal>,
 }
@@ -110,11 +113,10 @@ pub(crate) async fn open(
     let uri = client.http.socket_uri().map_err(Failure::Call)?;
     let stream = client.http.dial().await.map_err(Failure::Call)?;
     let limits = Limits::default().max_payload_len(Some(FRAME_BYTES_MAX));
-    let builder = ClientBuilder::from_uri(uri).limits(limits);
-    let upgraded = timeout(CONNECT_TIMEOUT, builder.connect_on(stream)).await;
+    let upgraded = timeout(CONNECT_TIMEOUT, upgrade(&client.http, stream, &uri)).await;
     let stream = match upgraded {
-        Ok(Ok((stream, _))) => stream,
-        Ok(Err(e)) => return Err(Failure::Ended(refused(&e))),
+        Ok(Ok(stream)) => ClientBuilder::new().limits(limits).take_over(stream),
+        Ok(Err(error)) => return Err(Failure::Ended(refused(&error))),
         Err(_) => return Err(Failure::Ended(Ending::lost("no answer in time"))),
     };
     let mut socket = Socket {
@@ -139,14 +141,12 @@ pub(crate) async fn open(
     }
 }
 
-fn refused(error: &tokio_websockets::Error) -> Ending {
-    if let tokio_websockets::Error::Upgrade(upgrade::Error::DidNotSwitchProtocols(status)) = error {
-        return Ending {
-            retry_after: matches!(status, 429 | 503).then_some(REFUSED_WAIT),
-            ..Ending::lost(format!("the server answers {status}"))
-        };
+fn refused(error: &Error) -> Ending {
+    let busy = matches!(error, Error::Refused(problem) if matches!(problem.status, 429 | 503));
+    Ending {
+        retry_after: error.retry_after().or(busy.then_some(REFUSED_WAIT)),
+        ..Ending::lost(error.to_string())
     }
-    Ending::lost(crate::error::root(error))
 }
 
 impl Socket {

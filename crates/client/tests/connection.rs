@@ -67,6 +67,51 @@ async fn a_lost_socket_is_resumed_where_it_broke() {
 }
 
 #[tokio::test]
+async fn a_refused_upgrade_is_tried_again_when_the_server_says() {
+    let mut fake = Fake::start(0).await;
+    let problem =
+        json!({"type": "x", "title": "Too many.", "status": 429, "code": "x"}).to_string();
+    let answer = |head: &str, body: &str| {
+        let length = body.len();
+        format!("HTTP/1.1 {head}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}")
+    };
+    fake.asked.lock().unwrap().refusals = vec![
+        answer("503 Service Unavailable", "a proxy's page"),
+        answer("429 Too Many Requests\r\nRetry-After: 2", &problem),
+    ];
+    let (_handle, mut events) = fake.client.connect(BTreeMap::new());
+    let mut waits = Vec::new();
+    while waits.len() < 2 {
+        if let Event::Disconnected { retry_in, reason } = next(&mut events).await {
+            waits.push((retry_in, reason));
+        }
+    }
+    fake.welcomed(0).await;
+    connected(&mut events).await;
+    let seconds = Duration::from_secs;
+    // The jitter of the first and the second try comes on top.
+    assert!((seconds(2)..=seconds(3)).contains(&waits[0].0), "{waits:?}");
+    assert!(waits[0].1.contains("Too many"), "{waits:?}");
+    assert!((seconds(1)..=seconds(2)).contains(&waits[1].0), "{waits:?}");
+    assert!(waits[1].1.contains("503"), "{waits:?}");
+}
+
+#[tokio::test]
+async fn a_wrong_answer_to_an_upgrade_is_no_socket() {
+    let mut fake = Fake::start(0).await;
+    let head = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket";
+    let wrong = format!("{head}\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n");
+    fake.asked.lock().unwrap().refusals = vec![wrong];
+    let (_handle, mut events) = fake.client.connect(BTreeMap::new());
+    match next(&mut events).await {
+        Event::Disconnected { reason, .. } => assert!(reason.contains("Accept"), "{reason}"),
+        other => panic!("{other:?}"),
+    }
+    fake.welcomed(0).await;
+    connected(&mut events).await;
+}
+
+#[tokio::test]
 async fn missing_entries_are_paged() {
     let mut fake = Fake::start(14).await;
     let (_handle, mut events) = fake.client.connect(after(4));

@@ -8,9 +8,9 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use crate::support::{PATIENCE, Ran, Server, banter, run_with_input};
+use crate::support::{PATIENCE, Ran, Server, banter, run, run_with_input};
 
 /// A command whose output is read line by line while it runs. Dropped, it is killed.
 struct Running {
@@ -275,6 +275,58 @@ fn restarts_are_bridged() {
     drop(input);
     assert_eq!(send.code(), Some(0));
     assert_eq!(bodies(&tail.frames(900)), expected);
+    tail.signal(Signal::TERM);
+    assert_eq!(tail.code(), Some(0));
+}
+
+/// A database as it is between two runs: the file, and what its write-ahead log adds.
+fn copy_database(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for name in ["banter.db", "banter.db-wal", "banter.db-shm"] {
+        let _ = std::fs::remove_file(to.join(name));
+        if from.join(name).exists() {
+            std::fs::copy(from.join(name), to.join(name)).unwrap();
+        }
+    }
+}
+
+#[test]
+fn a_restored_copy_begins_a_new_epoch_and_those_who_saw_more_are_told() {
+    let mut server = Server::start_to_restart();
+    let ann = User::new(&server, "ann");
+    let (name, dir, url) = (ann.name, server.dir().to_owned(), server.url().to_owned());
+    let ann = User {
+        name,
+        dir: &dir,
+        url,
+    };
+    ann.create("#ops");
+    ann.run(&["send", "#ops", "in the copy"], "").succeeded();
+    let copy = dir.join("copy");
+    server.restart_after(Signal::TERM, |data| copy_database(data, &copy));
+    let mut tail = ann.follow(&["tail", "#ops", "--json", "--after", "0"]);
+    ann.run(&["send", "#ops", "after the copy"], "").succeeded();
+    let before = tail.frames(3);
+    assert_eq!(bodies(&before), ["in the copy", "after the copy"]);
+    let running = run(&dir, &["new-epoch"]).failed();
+    assert!(running.contains("already using"), "{running}");
+    server.restart_after(Signal::KILL, |data| {
+        copy_database(&copy, data);
+        let begun = run(&dir, &["new-epoch"]).succeeded();
+        assert!(begun.ends_with("has begun\n"), "{begun}");
+    });
+    let reset = &tail.frames(1)[0];
+    assert_eq!(
+        (&reset["type"], &reset["reason"], &reset["seq"]),
+        (&json!("reset"), &json!("epoch"), &json!(2))
+    );
+    let again = tail.frames(2);
+    assert_eq!(again, before[..2]);
+    ann.run(&["send", "#ops", "anew"], "").succeeded();
+    let anew = &tail.frames(1)[0];
+    assert_eq!((&anew["seq"], &anew["body"]), (&json!(3), &json!("anew")));
+    assert_eq!(anew["epoch"], reset["epoch"]);
+    assert_ne!(anew["epoch"], before[2]["epoch"]);
     tail.signal(Signal::TERM);
     assert_eq!(tail.code(), Some(0));
 }

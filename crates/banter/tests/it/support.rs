@@ -181,9 +181,15 @@ impl Server {
 
     /// Ends the process with this signal, and starts another one at the same address.
     pub(crate) fn restart(&mut self, signal: Signal) {
+        self.restart_after(signal, |_| {});
+    }
+
+    /// The same, with something done meanwhile; it is given the data directory.
+    pub(crate) fn restart_after(&mut self, signal: Signal, meanwhile: impl FnOnce(&Path)) {
         let address = self.url().trim_start_matches("http://").to_owned();
         self.signal(signal);
         self.child.wait().expect("it is ours");
+        meanwhile(&self.dir.join("banter-data"));
         let mut arguments = SERVE;
         arguments[2] = &address;
         let own_dir = self.own_dir.take();

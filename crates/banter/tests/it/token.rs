@@ -294,6 +294,35 @@ fn a_token_of_another_server_is_refused() {
     ended.with(4503, Some("token_invalid"));
 }
 
+/// Signed with the very keys of the server, and for another name of it.
+#[test]
+fn a_token_with_the_issuer_of_yesterday_is_refused() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let called = |url: &str| {
+        let setup = Fixture::setup(Kind::Embedded).data_dir(&dir.path().join("data"));
+        setup.set("server.public_url", url).start()
+    };
+    let mut yesterday = called("https://old.example");
+    let ann = yesterday.register("ann");
+    let issuer = |token: &str| decode(token).1["iss"].clone();
+    assert_eq!(issuer(&ann.token), "https://old.example");
+    yesterday.stop();
+    let today = called("https://new.example");
+    let mut ann = Person {
+        site: today.site(),
+        ..ann
+    };
+    ann.call(Request::get("/v1/me"))
+        .refused(401, "token_invalid");
+    let mut socket = Socket::open(today.address(), today.site().contract);
+    socket.hello(&ann.token, &Value::Null);
+    socket.ended().with(4503, Some("token_invalid"));
+    // The session goes on.
+    ann.refresh().ok(200);
+    assert_eq!(issuer(&ann.token), "https://new.example");
+    ann.call(Request::get("/v1/me")).ok(200);
+}
+
 #[test]
 fn keys_can_be_rotated_beside_the_server() {
     let chat = Fixture::new();

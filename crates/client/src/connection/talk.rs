@@ -185,7 +185,10 @@ impl Driver {
         let mut told = Vec::new();
         match frame {
             Frame::Entry(entry) => self.follows.on_entry(entry, &mut told),
-            Frame::Reset(reset) => self.follows.on_reset(&reset, &mut told),
+            Frame::Reset(reset) => {
+                self.follows.on_reset(&reset, &mut told);
+                self.tell(Event::Reset(reset)).await?;
+            }
             Frame::Ack(ack) => {
                 if self.emptied(|outbox| outbox.on_ack(&ack)) {
                     self.tell(Event::Ack(ack)).await?;

@@ -108,6 +108,7 @@ fn too_far_is_paged_up_to_the_head() {
         reason: Reason::TooFar,
         seq: Some(7),
         epoch: Some(1),
+        raw: String::new(),
     };
     assert_eq!(told(|o| f.on_reset(&reset, o)), NONE);
     let want = f.want().unwrap();
@@ -127,6 +128,7 @@ fn another_history_begins_again_where_the_user_began() {
         reason: Reason::Epoch,
         seq: Some(6),
         epoch: Some(2),
+        raw: String::new(),
     };
     assert_eq!(told(|o| f.on_reset(&reset, o)), [-1004]);
     assert_eq!(told(|o| f.on_page(stale, page(6, 7), o)), NONE);
@@ -146,6 +148,7 @@ fn memberships_end_and_begin() {
         reason: Reason::Unavailable,
         seq: None,
         epoch: None,
+        raw: String::new(),
     };
     assert_eq!(told(|o| f.on_reset(&gone, o)), [-1]);
     assert_eq!(told(|o| f.on_entry(plain(11), o)), NONE, "not ours");

@@ -28,6 +28,8 @@ pub(crate) fn entry(seq: u64) -> Value {
 pub(crate) struct Asked {
     pub(crate) history: Vec<String>,
     pub(crate) refreshed: u64,
+    /// Whole answers for the next upgrades, last first; then upgrades succeed.
+    pub(crate) refusals: Vec<String>,
 }
 
 pub(crate) struct Fake {
@@ -147,14 +149,17 @@ async fn serve(
     let mut start = [0; 16];
     while stream.peek(&mut start).await.unwrap() < start.len() {}
     if start.starts_with(b"GET /v1/connect ") {
+        let refusal = asked.lock().unwrap().refusals.pop();
+        if let Some(refusal) = refusal {
+            read_head(&mut stream).await;
+            stream.write_all(refusal.as_bytes()).await.unwrap();
+            return;
+        }
         let (_, stream) = ServerBuilder::new().accept(stream).await.unwrap();
         give.send(Peer(stream)).await.ok();
         return;
     }
-    let mut request = Vec::new();
-    while !request.windows(4).any(|w| w == b"\r\n\r\n") {
-        assert_ne!(stream.read_buf(&mut request).await.unwrap(), 0);
-    }
+    let request = read_head(&mut stream).await;
     let line = String::from_utf8_lossy(&request);
     let path = line.split(' ').nth(1).unwrap();
     let body = match path.split_once("after=") {
@@ -174,6 +179,14 @@ async fn serve(
     let head = "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-type: application/json";
     let answer = format!("{head}\r\ncontent-length: {}\r\n\r\n{body}", body.len());
     stream.write_all(answer.as_bytes()).await.unwrap();
+}
+
+async fn read_head(stream: &mut TcpStream) -> Vec<u8> {
+    let mut request = Vec::new();
+    while !request.windows(4).any(|w| w == b"\r\n\r\n") {
+        assert_ne!(stream.read_buf(&mut request).await.unwrap(), 0);
+    }
+    request
 }
 
 fn page(after: u64, head: u64) -> Value {

@@ -12,6 +12,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use banter_protocol::id::{ChannelId, Epoch, Position, Seq};
+use banter_protocol::time::Timestamp;
 use sqlx::sqlite::SqliteConnection;
 use tokio::sync::Mutex;
 
@@ -67,6 +68,17 @@ impl SqliteLog {
                 checkpoints,
             }),
         })
+    }
+
+    /// Begins a new epoch in a database that no server uses, because it is an older copy: numbers
+    /// that its clients have seen will be given to other entries. Returns it; it is the time, so
+    /// that no copy of the same database can have begun it too.
+    ///
+    /// # Errors
+    /// See [`crate::Error`].
+    pub async fn begin_epoch(database: &Sqlite, now: Timestamp) -> Result<Epoch> {
+        let mut writer = database.writer().await;
+        statements::begin_epoch(&mut writer, now).await
     }
 
     pub(super) fn epoch(&self) -> Epoch {
@@ -179,3 +191,6 @@ impl State {
         batch.iter().map(|append| top(append.channel)).collect()
     }
 }
+
+#[cfg(test)]
+mod tests;

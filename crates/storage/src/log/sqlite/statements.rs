@@ -31,6 +31,16 @@ pub(super) async fn epoch(database: &Sqlite) -> Result<Epoch> {
     Ok(epoch.cast_unsigned())
 }
 
+/// Begins an epoch that none before was: `now`, or beyond the present one. Returns it.
+pub(super) async fn begin_epoch(writer: &mut SqliteConnection, now: Timestamp) -> Result<Epoch> {
+    let epoch: i64 =
+        sqlx::query_scalar("UPDATE epoch SET epoch = max(epoch + 1, ?) RETURNING epoch")
+            .bind(now.as_ms())
+            .fetch_one(writer)
+            .await?;
+    Ok(epoch.cast_unsigned())
+}
+
 pub(super) async fn begin(writer: &mut SqliteConnection) -> Result<()> {
     sqlx::query("BEGIN IMMEDIATE").execute(writer).await?;
     Ok(())

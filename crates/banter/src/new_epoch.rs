@@ -1,0 +1,52 @@
+//! `banter new-epoch`: what an older copy of the database needs before a server starts on it.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context as _, Result, bail};
+use banter_protocol::time::Timestamp;
+use banter_storage::Database;
+use banter_storage::log::SqliteLog;
+use clap::Args;
+
+use crate::config::Location;
+use crate::data_dir::Lock;
+use crate::{database, print, run_async};
+
+/// Begin anew after an older copy of the database was put back
+///
+/// A copy takes back messages that people have seen, and would number new ones like them. In a new
+/// epoch every client notices, and reads the channels again. No server may run meanwhile.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Example:
+  sqlite3 banter-data/banter.db \".backup copy.db\"    beside the running server
+  ...                                               then, with the server stopped:
+  rm banter-data/banter.db-wal banter-data/banter.db-shm
+  cp copy.db banter-data/banter.db
+  banter new-epoch
+  banter serve")]
+pub(crate) struct NewEpoch {
+    #[command(flatten)]
+    location: Location,
+}
+
+impl NewEpoch {
+    /// Does it.
+    ///
+    /// # Errors
+    /// When a server runs, or the database cannot be written.
+    pub(crate) fn run(&self) -> Result<()> {
+        let settings = self.location.load(Vec::new())?.settings;
+        run_async(async {
+            let Database::Sqlite(database) = database::open_existing(&settings).await? else {
+                bail!("this is for one process with a file of its own; see docs/durability.md");
+            };
+            let _lock = Lock::take(&settings.server.data_dir)?;
+            let since = SystemTime::now().duration_since(UNIX_EPOCH);
+            let now_ms = since.context("the clock stands before 1970")?.as_millis();
+            let now = Timestamp::from_ms(i64::try_from(now_ms)?);
+            let epoch = SqliteLog::begin_epoch(&database, now).await?;
+            print(format!("epoch {epoch} has begun\n").as_bytes())
+        })
+    }
+}

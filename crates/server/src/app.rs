@@ -11,7 +11,6 @@ use banter_storage::log::Log;
 use tokio_util::task::TaskTracker;
 
 use crate::broadcast::Broadcast;
-use crate::channels::Seats;
 use crate::connect::Admissions;
 use crate::login::Login;
 use crate::metric::Metrics;
@@ -32,8 +31,6 @@ pub struct Parts {
     pub accounts: Accounts,
     /// Channels and members.
     pub channels: Channels,
-    /// Held while somebody becomes a member.
-    pub seats: Seats,
     /// Stored entries.
     pub entries: Entries,
     /// Where entries go.

@@ -13,7 +13,6 @@ mod subscription;
 mod view;
 
 pub use page::List;
-pub use seat::Seats;
 
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;

@@ -19,7 +19,6 @@ use tokio_util::task::TaskTracker;
 
 use crate::app::{App, Parts};
 use crate::broadcast::{Audience, Broadcast};
-use crate::channels::Seats;
 use crate::connect::Admissions;
 use crate::login::Login;
 use crate::metric::Metrics;
@@ -141,7 +140,6 @@ async fn assemble(settings: Settings, address: SocketAddr) -> Result<App, StartE
         public_origin,
         accounts: Accounts::new(&database),
         channels: Channels::new(&database),
-        seats: Seats::default(),
         entries: Entries::new(&database),
         log,
         login,

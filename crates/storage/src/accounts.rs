@@ -149,6 +149,3 @@ impl Accounts {
         }
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -13,7 +13,12 @@ use crate::database::Database;
 use crate::error::Result;
 
 mod postgres;
+mod seat;
 mod sqlite;
+
+pub use seat::Seat;
+
+use seat::Seats;
 
 /// How long a channel without an entry keeps its name, in milliseconds. Whoever made it has its
 /// answer long before; only a process that died in between leaves one behind.
@@ -100,12 +105,16 @@ pub struct Member {
     pub since: Timestamp,
 }
 
-/// The stored channels.
+/// The stored channels. Cloning shares them, and their seats.
 #[derive(Debug, Clone)]
-pub enum Channels {
-    /// In the embedded database.
+pub struct Channels {
+    store: Store,
+    seats: Seats,
+}
+
+#[derive(Debug, Clone)]
+enum Store {
     Sqlite(sqlite::Channels),
-    /// In PostgreSQL.
     Postgres(postgres::Channels),
 }
 
@@ -113,12 +122,23 @@ impl Channels {
     /// The channels in this database.
     #[must_use]
     pub fn new(database: &Database) -> Self {
-        match database {
-            Database::Sqlite(sqlite) => Self::Sqlite(sqlite::Channels::new(sqlite.clone())),
+        let store = match database {
+            Database::Sqlite(sqlite) => Store::Sqlite(sqlite::Channels::new(sqlite.clone())),
             Database::Postgres(postgres) => {
-                Self::Postgres(postgres::Channels::new(postgres.clone()))
+                Store::Postgres(postgres::Channels::new(postgres.clone()))
             }
-        }
+        };
+        let seats = Seats::new(database);
+        Self { store, seats }
+    }
+
+    /// Waits until nobody else changes what `user` may join, in any process on this database, and
+    /// keeps it so until the seat is dropped.
+    ///
+    /// # Errors
+    /// See [`crate::Error`]; also when another process keeps the seat for seconds.
+    pub async fn hold_seat(&self, user: UserId) -> Result<Seat> {
+        self.seats.hold(user).await
     }
 
     /// Makes a channel that nobody sees before its first entry.
@@ -126,9 +146,9 @@ impl Channels {
     /// # Errors
     /// See [`crate::Error`].
     pub async fn create(&self, new: &NewChannel) -> Result<Creation> {
-        match self {
-            Self::Sqlite(it) => it.create(new).await,
-            Self::Postgres(it) => it.create(new).await,
+        match &self.store {
+            Store::Sqlite(it) => it.create(new).await,
+            Store::Postgres(it) => it.create(new).await,
         }
     }
 
@@ -138,9 +158,9 @@ impl Channels {
     /// # Errors
     /// See [`crate::Error`]. The name is then free again after a minute.
     pub async fn abandon(&self, channel: ChannelId) -> Result<bool> {
-        match self {
-            Self::Sqlite(it) => it.abandon(channel).await,
-            Self::Postgres(it) => it.abandon(channel).await,
+        match &self.store {
+            Store::Sqlite(it) => it.abandon(channel).await,
+            Store::Postgres(it) => it.abandon(channel).await,
         }
     }
 
@@ -149,9 +169,9 @@ impl Channels {
     /// # Errors
     /// See [`crate::Error`].
     pub async fn seen_by(&self, viewer: UserId, channel: ChannelId) -> Result<Option<Channel>> {
-        match self {
-            Self::Sqlite(it) => it.seen_by(viewer, channel).await,
-            Self::Postgres(it) => it.seen_by(viewer, channel).await,
+        match &self.store {
+            Store::Sqlite(it) => it.seen_by(viewer, channel).await,
+            Store::Postgres(it) => it.seen_by(viewer, channel).await,
         }
     }
 
@@ -167,9 +187,9 @@ impl Channels {
         after: Option<ChannelId>,
         limit: u32,
     ) -> Result<Vec<Channel>> {
-        match self {
-            Self::Sqlite(it) => it.list(viewer, filter, after, limit).await,
-            Self::Postgres(it) => it.list(viewer, filter, after, limit).await,
+        match &self.store {
+            Store::Sqlite(it) => it.list(viewer, filter, after, limit).await,
+            Store::Postgres(it) => it.list(viewer, filter, after, limit).await,
         }
     }
 
@@ -178,9 +198,9 @@ impl Channels {
     /// # Errors
     /// See [`crate::Error`].
     pub async fn membership(&self, channel: ChannelId, user: UserId) -> Result<Option<Membership>> {
-        match self {
-            Self::Sqlite(it) => it.membership(channel, user).await,
-            Self::Postgres(it) => it.membership(channel, user).await,
+        match &self.store {
+            Store::Sqlite(it) => it.membership(channel, user).await,
+            Store::Postgres(it) => it.membership(channel, user).await,
         }
     }
 
@@ -194,9 +214,9 @@ impl Channels {
         after: Option<UserId>,
         limit: u32,
     ) -> Result<Vec<Member>> {
-        match self {
-            Self::Sqlite(it) => it.members(channel, after, limit).await,
-            Self::Postgres(it) => it.members(channel, after, limit).await,
+        match &self.store {
+            Store::Sqlite(it) => it.members(channel, after, limit).await,
+            Store::Postgres(it) => it.members(channel, after, limit).await,
         }
     }
 
@@ -205,9 +225,9 @@ impl Channels {
     /// # Errors
     /// See [`crate::Error`].
     pub async fn joined(&self, user: UserId) -> Result<Vec<(ChannelId, Seq)>> {
-        match self {
-            Self::Sqlite(it) => it.joined(user).await,
-            Self::Postgres(it) => it.joined(user).await,
+        match &self.store {
+            Store::Sqlite(it) => it.joined(user).await,
+            Store::Postgres(it) => it.joined(user).await,
         }
     }
 
@@ -216,9 +236,9 @@ impl Channels {
     /// # Errors
     /// See [`crate::Error`].
     pub async fn count_joined(&self, user: UserId) -> Result<usize> {
-        match self {
-            Self::Sqlite(it) => it.count_joined(user).await,
-            Self::Postgres(it) => it.count_joined(user).await,
+        match &self.store {
+            Store::Sqlite(it) => it.count_joined(user).await,
+            Store::Postgres(it) => it.count_joined(user).await,
         }
     }
 
@@ -227,9 +247,9 @@ impl Channels {
     /// # Errors
     /// See [`crate::Error`].
     pub async fn bar(&self, channel: ChannelId, user: UserId) -> Result<()> {
-        match self {
-            Self::Sqlite(it) => it.bar(channel, user).await,
-            Self::Postgres(it) => it.bar(channel, user).await,
+        match &self.store {
+            Store::Sqlite(it) => it.bar(channel, user).await,
+            Store::Postgres(it) => it.bar(channel, user).await,
         }
     }
 
@@ -238,9 +258,9 @@ impl Channels {
     /// # Errors
     /// See [`crate::Error`].
     pub async fn unbar(&self, channel: ChannelId, user: UserId) -> Result<()> {
-        match self {
-            Self::Sqlite(it) => it.unbar(channel, user).await,
-            Self::Postgres(it) => it.unbar(channel, user).await,
+        match &self.store {
+            Store::Sqlite(it) => it.unbar(channel, user).await,
+            Store::Postgres(it) => it.unbar(channel, user).await,
         }
     }
 
@@ -249,12 +269,9 @@ impl Channels {
     /// # Errors
     /// See [`crate::Error`].
     pub async fn is_barred(&self, channel: ChannelId, user: UserId) -> Result<bool> {
-        match self {
-            Self::Sqlite(it) => it.is_barred(channel, user).await,
-            Self::Postgres(it) => it.is_barred(channel, user).await,
+        match &self.store {
+            Store::Sqlite(it) => it.is_barred(channel, user).await,
+            Store::Postgres(it) => it.is_barred(channel, user).await,
         }
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -197,6 +197,3 @@ impl Entries {
         }
     }
 }
-
-#[cfg(test)]
-mod tests;

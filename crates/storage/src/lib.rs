@@ -21,6 +21,8 @@ pub mod revocations;
 
 pub mod keys;
 
+pub mod login_failures;
+
 pub mod channels;
 
 pub mod entries;

@@ -6,9 +6,6 @@
 
 pub(crate) mod row;
 
-#[cfg(test)]
-pub(crate) mod fixture;
-
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;

@@ -86,7 +86,7 @@ pub(super) async fn create(
 /// Writes the channel, then its first entry. Nobody sees the channel before; where the entry
 /// fails, the channel is taken back.
 async fn found(app: &App, me: Identity, new: NewChannel) -> Result<Channel, Problem> {
-    let _seat = app.seats.hold(me.user).await;
+    let _seat = app.channels.hold_seat(me.user).await?;
     seat::refuse_too_many(app, me.user).await?;
     if app.channels.create(&new).await? == Creation::NameTaken {
         return Err(Code::NameTaken.into());

@@ -44,7 +44,7 @@ pub(super) async fn add(
     let bar = may_add(&channel, me.user)?;
     let user = named(&app, path).await?;
     seat::uncancelled(async move {
-        let _seat = app.seats.hold(user.id).await;
+        let _seat = app.channels.hold_seat(user.id).await?;
         seat::admit(&app, id, &user, bar).await
     })
     .await?;
@@ -87,7 +87,7 @@ pub(super) async fn remove(
         username: me.username,
     };
     seat::uncancelled(async move {
-        let _seat = app.seats.hold(user.id).await;
+        let _seat = app.channels.hold_seat(user.id).await?;
         // The bar comes first: should the entry fail, the owner sees a member and tries again.
         app.channels.bar(id, user.id).await?;
         seat::leave(&app, id, user, Some(owner)).await

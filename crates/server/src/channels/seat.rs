@@ -1,12 +1,7 @@
-//! Seats: how accounts become members, one membership of an account at a time.
-//!
-//! A user may be a member of so many channels and no more, and one who is barred does not get in.
-//! Both are read before the log is asked, so whatever adds a membership of a user, or bars the
-//! user, holds that user's seat meanwhile.
+//! How accounts become members, one membership of an account at a time: whatever adds one, or bars
+//! somebody, holds that user's seat meanwhile.
 
 use std::future::Future;
-
-use tokio::sync::{Mutex, MutexGuard};
 
 use banter_protocol::error::Code;
 use banter_protocol::frame::User;
@@ -16,28 +11,6 @@ use banter_storage::log::{Act, Append, Refused};
 
 use crate::app::App;
 use crate::problem::Problem;
-
-/// Users share locks; with so many of them, two who join at the same moment seldom meet.
-const LOCKS: usize = 256;
-
-/// The locks under which memberships begin.
-#[derive(Debug)]
-pub struct Seats(Box<[Mutex<()>]>);
-
-impl Default for Seats {
-    fn default() -> Self {
-        Self((0..LOCKS).map(|_| Mutex::new(())).collect())
-    }
-}
-
-impl Seats {
-    /// Waits until nobody else changes what `user` may join.
-    pub(super) async fn hold(&self, user: UserId) -> MutexGuard<'_, ()> {
-        // The end of a UUIDv7 is random.
-        let last = user.as_bytes()[15];
-        self.0[usize::from(last) % LOCKS].lock().await
-    }
-}
 
 /// Does `work` to its end even when the client goes away: half of it is worse than none.
 ///

@@ -36,7 +36,7 @@ pub(super) async fn join(
         username: me.username,
     };
     let at = seat::uncancelled(async move {
-        let _seat = app.seats.hold(me.id).await;
+        let _seat = app.channels.hold_seat(me.id).await?;
         // Looked up under the seat: who is being removed from a private channel must not get back.
         super::seen_by(&app, me.id, channel).await?;
         seat::admit(&app, channel, &me, Bar::Holds).await

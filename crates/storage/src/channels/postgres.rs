@@ -16,7 +16,7 @@ use crate::postgres::{Postgres, row};
 
 /// See [`super::Channels`].
 #[derive(Debug, Clone)]
-pub struct Channels {
+pub(super) struct Channels {
     database: Postgres,
 }
 

@@ -64,7 +64,7 @@ const JOINED: &str = channels_where!(
 
 /// See [`super::Channels`].
 #[derive(Debug, Clone)]
-pub struct Channels {
+pub(super) struct Channels {
     database: Sqlite,
 }
 

@@ -8,7 +8,8 @@ mod membership;
 use std::collections::{HashMap, HashSet};
 
 use sqlx::Row as _;
-use sqlx::postgres::PgConnection;
+use sqlx::postgres::{PgArguments, PgConnection, PgRow};
+use sqlx::query::Query;
 use uuid::Uuid;
 
 use banter_protocol::entry::Kind;
@@ -36,18 +37,21 @@ pub(crate) async fn write(
     if records.is_empty() {
         return Ok(Vec::new());
     }
-    let written = insert(connection, records).await?;
-    let conflicts = if written.len() == records.len() {
-        Vec::new()
-    } else {
-        compare(connection, records, &written).await?
-    };
-    let fresh = records.iter().filter(|record| {
-        let changes_members = matches!(record.entry.kind, Kind::Joined { .. } | Kind::Left { .. });
-        changes_members && written.contains(&place(record))
-    });
-    membership::apply(connection, fresh).await?;
-    Ok(conflicts)
+    let owners = owners(connection, records).await?;
+    let mut columns = Columns::default();
+    for record in records {
+        columns.push(record, &owners);
+    }
+    let changes_members =
+        |record: &&Record| matches!(record.entry.kind, Kind::Joined { .. } | Kind::Left { .. });
+    if insert(connection, &columns).await? {
+        membership::apply(connection, records.iter().filter(changes_members)).await?;
+        return Ok(Vec::new());
+    }
+    let written = insert_what_is_not_there(connection, &columns).await?;
+    let fresh = |record: &&Record| changes_members(record) && written.contains(&place(record));
+    membership::apply(connection, records.iter().filter(fresh)).await?;
+    compare(connection, records, &written).await
 }
 
 /// Where an entry stands, as the database writes it.
@@ -99,33 +103,68 @@ impl<'r> Columns<'r> {
         self.ids.push(id);
         self.bodies.push(body);
     }
+
+    fn bound_to<'q>(&'q self, sql: &'static str) -> Query<'q, sqlx::Postgres, PgArguments> {
+        sqlx::query(sql)
+            .bind(&self.channels)
+            .bind(&self.seqs)
+            .bind(&self.epochs)
+            .bind(&self.sent_at)
+            .bind(&self.kinds)
+            .bind(&self.accounts)
+            .bind(&self.by_accounts)
+            .bind(&self.ids)
+            .bind(&self.bodies)
+    }
+}
+
+macro_rules! insert_into_entries {
+    ($rest:literal) => {
+        concat!(
+            "INSERT INTO entries \
+               (channel, seq, epoch, sent_at, kind, account, by_account, id, body) \
+             SELECT * FROM UNNEST($1::uuid[], $2::bigint[], $3::bigint[], $4::bigint[], \
+               $5::smallint[], $6::uuid[], $7::uuid[], $8::text[], $9::text[]) ",
+            $rest
+        )
+    };
+}
+
+/// Inserts a batch of which nothing is there, as nearly every batch is. `false`: something is, and
+/// nothing was inserted. To look for it first, row by row, would double what a batch costs.
+async fn insert(connection: &mut PgConnection, columns: &Columns<'_>) -> Result<bool> {
+    // It is not released: the commit does that without another turn to the server.
+    sqlx::raw_sql("SAVEPOINT batch")
+        .execute(&mut *connection)
+        .await?;
+    let inserted = columns
+        .bound_to(insert_into_entries!(""))
+        .execute(&mut *connection)
+        .await;
+    match inserted {
+        Ok(_) => Ok(true),
+        Err(sqlx::Error::Database(error)) if error.is_unique_violation() => {
+            sqlx::raw_sql("ROLLBACK TO SAVEPOINT batch")
+                .execute(connection)
+                .await?;
+            Ok(false)
+        }
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// Inserts what is not there, and tells what that was.
-async fn insert(connection: &mut PgConnection, records: &[Record]) -> Result<HashSet<Place>> {
-    const SQL: &str = "INSERT INTO entries \
-                         (channel, seq, epoch, sent_at, kind, account, by_account, id, body) \
-                       SELECT * FROM UNNEST($1::uuid[], $2::bigint[], $3::bigint[], $4::bigint[], \
-                         $5::smallint[], $6::uuid[], $7::uuid[], $8::text[], $9::text[]) \
-                       ON CONFLICT DO NOTHING RETURNING channel, seq";
-    let owners = owners(connection, records).await?;
-    let mut columns = Columns::default();
-    for record in records {
-        columns.push(record, &owners);
-    }
-    let inserted = sqlx::query(SQL)
-        .bind(columns.channels)
-        .bind(columns.seqs)
-        .bind(columns.epochs)
-        .bind(columns.sent_at)
-        .bind(columns.kinds)
-        .bind(columns.accounts)
-        .bind(columns.by_accounts)
-        .bind(columns.ids)
-        .bind(columns.bodies)
+async fn insert_what_is_not_there(
+    connection: &mut PgConnection,
+    columns: &Columns<'_>,
+) -> Result<HashSet<Place>> {
+    let inserted = columns
+        .bound_to(insert_into_entries!(
+            "ON CONFLICT DO NOTHING RETURNING channel, seq"
+        ))
         .fetch_all(connection)
         .await?;
-    let place = |row: &sqlx::postgres::PgRow| Ok((row.try_get(0)?, row.try_get(1)?));
+    let place = |row: &PgRow| Ok((row.try_get(0)?, row.try_get(1)?));
     inserted.iter().map(place).collect()
 }
 
@@ -148,7 +187,7 @@ async fn owners(
         .bind(names.into_iter().collect::<Vec<_>>())
         .fetch_all(connection)
         .await?;
-    let owner = |row: &sqlx::postgres::PgRow| Ok((row.try_get(0)?, row.try_get(1)?));
+    let owner = |row: &PgRow| Ok((row.try_get(0)?, row.try_get(1)?));
     found.iter().map(owner).collect()
 }
 
@@ -216,7 +255,7 @@ async fn sent_before(
         .bind(records.iter().map(account).collect::<Vec<_>>())
         .fetch_all(connection)
         .await?;
-    let position = |found: &sqlx::postgres::PgRow| {
+    let position = |found: &PgRow| {
         let seq: Option<i64> = found.try_get("seq")?;
         if seq.is_none() {
             return Ok(None);

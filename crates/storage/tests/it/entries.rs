@@ -1,33 +1,27 @@
-//! Entries on a database of their own.
+//! Stored entries, read by their numbers.
 
 use banter_protocol::entry::Kind;
-use banter_protocol::text::{ChannelName, Topic};
-use banter_protocol::time::Timestamp;
+use banter_protocol::id::{ChannelId, Position, Seq, UserId};
+use banter_protocol::text::Username;
+use banter_storage::Error;
+use banter_storage::entries::{Anchor, Entries, Record};
 
-use super::sqlite::kind;
-use super::*;
-use crate::Sqlite;
-use crate::channels::{Channels, NewChannel};
-use crate::sqlite::fixture::database;
+use crate::fixture::{Fixture, on_every_database, record};
+
+on_every_database! {
+    pages_are_ascending_and_know_the_ends,
+    ranges_are_cut_at_both_ends_and_at_the_limit,
+    a_hole_is_an_error_and_never_a_gap,
+    the_head_is_the_newest_entry_or_nothing_in_the_current_epoch,
+    every_kind_of_entry_is_read_as_it_was_written,
+}
 
 /// A channel of `ann` in which she has said `messages` things.
-async fn spoken(database: &Sqlite, messages: u32) -> (ChannelId, UserId) {
-    let ann = database.account(1, "ann").await;
-    let channel = ChannelId::from_bytes([9; 16]);
-    let new = NewChannel {
-        id: channel,
-        name: ChannelName::parse("one").unwrap(),
-        topic: Topic::parse("").unwrap(),
-        private: false,
-        owner: ann,
-        created_at: Timestamp::from_ms(0),
-    };
-    let _ = Channels::new(&database.clone().into())
-        .create(&new)
-        .await
-        .unwrap();
-    database.join(channel, ann).await;
-    database.messages(channel, ann, messages).await;
+async fn spoken(fixture: &Fixture, messages: u64) -> (ChannelId, UserId) {
+    let ann = fixture.account(1, "ann").await;
+    fixture.make(9, "one", false, ann).await;
+    let channel = crate::fixture::channel(9);
+    fixture.say(channel, ann, messages).await;
     (channel, ann)
 }
 
@@ -35,11 +29,9 @@ fn numbers(records: &[Record]) -> Vec<Seq> {
     records.iter().map(|r| r.entry.seq).collect()
 }
 
-#[tokio::test]
-async fn pages_are_ascending_and_know_the_ends() {
-    let (_directory, database) = database().await;
-    let entries = Entries::new(&database.clone().into());
-    let (channel, _) = spoken(&database, 9).await;
+async fn pages_are_ascending_and_know_the_ends(fixture: Fixture) {
+    let entries = Entries::new(&fixture.database);
+    let (channel, _) = spoken(&fixture, 9).await;
     let page = async |anchor, limit| {
         let page = entries.page(channel, anchor, limit).await.unwrap();
         (numbers(&page.records), page.has_older, page.has_newer)
@@ -64,11 +56,9 @@ async fn pages_are_ascending_and_know_the_ends() {
     );
 }
 
-#[tokio::test]
-async fn ranges_are_cut_at_both_ends_and_at_the_limit() {
-    let (_directory, database) = database().await;
-    let entries = Entries::new(&database.clone().into());
-    let (channel, _) = spoken(&database, 9).await;
+async fn ranges_are_cut_at_both_ends_and_at_the_limit(fixture: Fixture) {
+    let entries = Entries::new(&fixture.database);
+    let (channel, _) = spoken(&fixture, 9).await;
     let range = async |after, up_to, limit| {
         numbers(&entries.range(channel, after, up_to, limit).await.unwrap())
     };
@@ -80,35 +70,24 @@ async fn ranges_are_cut_at_both_ends_and_at_the_limit() {
     assert_eq!(range(Seq::MAX, None, 100).await, [0; 0]);
 }
 
-#[tokio::test]
-async fn a_hole_is_an_error_and_never_a_gap() {
-    let (_directory, database) = database().await;
-    let entries = Entries::new(&database.clone().into());
-    let (channel, _) = spoken(&database, 9).await;
-    sqlx::query("DELETE FROM entries WHERE seq = 5")
-        .execute(&mut *database.writer().await)
-        .await
-        .unwrap();
+async fn a_hole_is_an_error_and_never_a_gap(fixture: Fixture) {
+    let entries = Entries::new(&fixture.database);
+    let (channel, _) = spoken(&fixture, 9).await;
+    fixture.execute("DELETE FROM entries WHERE seq = 5").await;
     assert_eq!(
         entries.range(channel, 0, Some(4), 50).await.unwrap().len(),
         4
     );
     let holed = entries.page(channel, Anchor::Newest, 50).await;
-    assert!(matches!(holed, Err(crate::Error::Corrupt(_))), "{holed:?}");
+    assert!(matches!(holed, Err(Error::Corrupt(_))), "{holed:?}");
     let begins_in_it = entries.range(channel, 4, None, 2).await;
-    assert!(matches!(begins_in_it, Err(crate::Error::Corrupt(_))));
+    assert!(matches!(begins_in_it, Err(Error::Corrupt(_))));
 }
 
-#[tokio::test]
-async fn the_head_is_the_newest_entry_or_nothing_in_the_current_epoch() {
-    let (_directory, database) = database().await;
-    let entries = Entries::new(&database.clone().into());
-    let (channel, _) = spoken(&database, 9).await;
-    let writer = &mut *database.writer().await;
-    sqlx::query("UPDATE epoch SET epoch = 3")
-        .execute(writer)
-        .await
-        .unwrap();
+async fn the_head_is_the_newest_entry_or_nothing_in_the_current_epoch(fixture: Fixture) {
+    let entries = Entries::new(&fixture.database);
+    let (channel, _) = spoken(&fixture, 9).await;
+    fixture.set_epoch_3().await;
     assert_eq!(
         entries.head(channel).await.unwrap(),
         Position { seq: 10, epoch: 1 }
@@ -123,31 +102,24 @@ async fn the_head_is_the_newest_entry_or_nothing_in_the_current_epoch() {
     assert_eq!(entries.epoch_of(channel, Seq::MAX).await.unwrap(), None);
 }
 
-#[tokio::test]
-async fn every_kind_of_entry_is_read_as_it_was_written() {
-    let (_directory, database) = database().await;
-    let entries = Entries::new(&database.clone().into());
-    let (channel, ann) = spoken(&database, 1).await;
-    let bob = database.account(2, "bob").await;
-    database.join(channel, bob).await;
-    for (seq, kind, by) in [
-        (4, kind::LEFT, Some(ann)),
-        (5, kind::LEFT, None),
-        (6, kind::TOMBSTONE, None),
-    ] {
-        sqlx::query(
-            "INSERT INTO entries (channel, seq, epoch, sent_at, kind, user, by_user) \
-             VALUES (?1, ?2, 1, 5, ?3, ?4, ?5)",
-        )
-        .bind(&channel.as_bytes()[..])
-        .bind(seq)
-        .bind(kind)
-        .bind((kind != kind::TOMBSTONE).then_some(&bob.as_bytes()[..]))
-        .bind(by.as_ref().map(|id| &id.as_bytes()[..]))
-        .execute(&mut *database.writer().await)
-        .await
-        .unwrap();
-    }
+async fn every_kind_of_entry_is_read_as_it_was_written(fixture: Fixture) {
+    let entries = Entries::new(&fixture.database);
+    let (channel, ann) = spoken(&fixture, 1).await;
+    let bob = fixture.account(2, "bob").await;
+    fixture.join(channel, bob).await;
+    let left = |by| Kind::Left {
+        user: Username::parse("bob").unwrap(),
+        by,
+    };
+    let by_ann = Some(Username::parse("ann").unwrap());
+    let (bob_left, nobody) = (Some(bob), None);
+    fixture
+        .write(&[
+            record(channel, 4, 5, bob_left, left(by_ann)),
+            record(channel, 5, 5, bob_left, left(None)),
+            record(channel, 6, 5, nobody, Kind::Tombstone),
+        ])
+        .await;
     let records = entries.range(channel, 0, None, 50).await.unwrap();
     let frames: Vec<String> = records.iter().map(|r| String::from(&r.entry)).collect();
     let frame = |name: &str, seq: u8, content: &str, ms: u16| {

@@ -1,64 +1,43 @@
-//! Channels on a database of their own.
+//! Channels, their members, and who is barred from them.
 
-use super::*;
-use crate::Sqlite;
-use crate::sqlite::fixture::database;
+use banter_protocol::id::Position;
+use banter_protocol::time::Timestamp;
+use banter_storage::channels::{Channel, Channels, Creation, Filter};
 
-fn channel(n: u8) -> ChannelId {
-    ChannelId::from_bytes([n; 16])
+use crate::fixture::{Fixture, channel, new_channel as new, on_every_database};
+
+on_every_database! {
+    a_public_name_is_taken_under_case_folding_and_a_private_one_never,
+    a_channel_is_seen_by_whom_it_concerns,
+    lists_are_paged_filtered_and_hide_what_others_keep_private,
+    a_channel_without_an_entry_does_not_exist_and_gives_its_name_back,
+    members_are_paged_and_told_apart_from_the_owner,
+    a_bar_is_lifted_once_however_often_it_was_set,
 }
 
-fn new(n: u8, name: &str, private: bool, owner: UserId) -> NewChannel {
-    NewChannel {
-        id: channel(n),
-        name: ChannelName::parse(name).unwrap(),
-        topic: Topic::parse("").unwrap(),
-        private,
-        owner,
-        created_at: Timestamp::from_ms(1_000_000),
-    }
-}
-
-async fn make(
-    database: &Sqlite,
-    channels: &Channels,
-    n: u8,
-    name: &str,
-    private: bool,
-    owner: UserId,
-) {
-    let made = channels
-        .create(&new(n, name, private, owner))
-        .await
-        .unwrap();
-    assert_eq!(made, Creation::Created);
-    database.join(channel(n), owner).await;
-}
+/// How long a channel without an entry keeps its name, and a little longer.
+const UNBORN_LOSES_NAME_MS: i64 = 60_001;
 
 fn ids(list: &[Channel]) -> Vec<u8> {
     list.iter().map(|c| c.id.as_bytes()[0]).collect()
 }
 
-#[tokio::test]
-async fn a_public_name_is_taken_under_case_folding_and_a_private_one_never() {
-    let (_directory, database) = database().await;
-    let channels = Channels::new(&database.clone().into());
-    let ann = database.account(1, "ann").await;
-    make(&database, &channels, 1, "Straße", false, ann).await;
+async fn a_public_name_is_taken_under_case_folding_and_a_private_one_never(fixture: Fixture) {
+    let channels = Channels::new(&fixture.database);
+    let ann = fixture.account(1, "ann").await;
+    fixture.make(1, "Straße", false, ann).await;
     let again = new(2, "STRASSE", false, ann);
     assert_eq!(channels.create(&again).await.unwrap(), Creation::NameTaken);
-    make(&database, &channels, 3, "Straße", true, ann).await;
-    make(&database, &channels, 4, "Straße", true, ann).await;
+    fixture.make(3, "Straße", true, ann).await;
+    fixture.make(4, "Straße", true, ann).await;
 }
 
-#[tokio::test]
-async fn a_channel_is_seen_by_whom_it_concerns() {
-    let (_directory, database) = database().await;
-    let channels = Channels::new(&database.clone().into());
-    let ann = database.account(1, "ann").await;
-    let bob = database.account(2, "bob").await;
-    make(&database, &channels, 1, "public", false, ann).await;
-    make(&database, &channels, 2, "private", true, ann).await;
+async fn a_channel_is_seen_by_whom_it_concerns(fixture: Fixture) {
+    let channels = Channels::new(&fixture.database);
+    let ann = fixture.account(1, "ann").await;
+    let bob = fixture.account(2, "bob").await;
+    fixture.make(1, "public", false, ann).await;
+    fixture.make(2, "private", true, ann).await;
 
     let seen = channels.seen_by(bob, channel(1)).await.unwrap().unwrap();
     assert_eq!(seen.owner.unwrap().username.as_str(), "ann");
@@ -67,23 +46,21 @@ async fn a_channel_is_seen_by_whom_it_concerns() {
     assert_eq!(channels.seen_by(bob, channel(2)).await.unwrap(), None);
     assert_eq!(channels.seen_by(bob, channel(3)).await.unwrap(), None);
 
-    database.join(channel(2), bob).await;
+    fixture.join(channel(2), bob).await;
     let seen = channels.seen_by(bob, channel(2)).await.unwrap().unwrap();
     assert!(seen.joined && seen.private);
     assert_eq!(seen.head, Position { seq: 2, epoch: 1 });
 }
 
-#[tokio::test]
-async fn lists_are_paged_filtered_and_hide_what_others_keep_private() {
-    let (_directory, database) = database().await;
-    let channels = Channels::new(&database.clone().into());
-    let ann = database.account(1, "ann").await;
-    let bob = database.account(2, "bob").await;
-    make(&database, &channels, 1, "one", false, ann).await;
-    make(&database, &channels, 2, "secret", true, ann).await;
-    make(&database, &channels, 3, "Two", false, bob).await;
-    make(&database, &channels, 4, "Two", true, bob).await;
-    make(&database, &channels, 5, "five", false, ann).await;
+async fn lists_are_paged_filtered_and_hide_what_others_keep_private(fixture: Fixture) {
+    let channels = Channels::new(&fixture.database);
+    let ann = fixture.account(1, "ann").await;
+    let bob = fixture.account(2, "bob").await;
+    fixture.make(1, "one", false, ann).await;
+    fixture.make(2, "secret", true, ann).await;
+    fixture.make(3, "Two", false, bob).await;
+    fixture.make(4, "Two", true, bob).await;
+    fixture.make(5, "five", false, ann).await;
 
     let list = async |viewer, joined, name: Option<&str>, after: Option<u8>, limit| {
         let name = name.map(str::to_owned);
@@ -107,11 +84,9 @@ async fn lists_are_paged_filtered_and_hide_what_others_keep_private() {
     assert_eq!(list(ann, true, Some("one"), None, 10).await, [1]);
 }
 
-#[tokio::test]
-async fn a_channel_without_an_entry_does_not_exist_and_gives_its_name_back() {
-    let (_directory, database) = database().await;
-    let channels = Channels::new(&database.clone().into());
-    let ann = database.account(1, "ann").await;
+async fn a_channel_without_an_entry_does_not_exist_and_gives_its_name_back(fixture: Fixture) {
+    let channels = Channels::new(&fixture.database);
+    let ann = fixture.account(1, "ann").await;
     let all = Filter::default();
     let unborn = new(1, "name", false, ann);
     assert_eq!(channels.create(&unborn).await.unwrap(), Creation::Created);
@@ -123,10 +98,10 @@ async fn a_channel_without_an_entry_does_not_exist_and_gives_its_name_back() {
     assert_eq!(channels.create(&rival).await.unwrap(), Creation::NameTaken);
     assert!(channels.abandon(channel(1)).await.unwrap());
     assert_eq!(channels.create(&unborn).await.unwrap(), Creation::Created);
-    rival.created_at = Timestamp::from_ms(1_000_000 + UNBORN_KEEPS_NAME_MS + 1);
+    rival.created_at = Timestamp::from_ms(1_000_000 + UNBORN_LOSES_NAME_MS);
     assert_eq!(channels.create(&rival).await.unwrap(), Creation::Created);
 
-    database.join(channel(2), ann).await;
+    fixture.join(channel(2), ann).await;
     assert!(!channels.abandon(channel(2)).await.unwrap());
     assert!(channels.seen_by(ann, channel(2)).await.unwrap().is_some());
     rival.created_at = Timestamp::from_ms(i64::MAX);
@@ -134,15 +109,13 @@ async fn a_channel_without_an_entry_does_not_exist_and_gives_its_name_back() {
     assert_eq!(channels.create(&rival).await.unwrap(), Creation::NameTaken);
 }
 
-#[tokio::test]
-async fn members_are_paged_and_told_apart_from_the_owner() {
-    let (_directory, database) = database().await;
-    let channels = Channels::new(&database.clone().into());
-    let ann = database.account(1, "ann").await;
-    let bob = database.account(2, "bob").await;
-    make(&database, &channels, 1, "one", false, bob).await;
-    make(&database, &channels, 2, "two", false, bob).await;
-    database.join(channel(1), ann).await;
+async fn members_are_paged_and_told_apart_from_the_owner(fixture: Fixture) {
+    let channels = Channels::new(&fixture.database);
+    let ann = fixture.account(1, "ann").await;
+    let bob = fixture.account(2, "bob").await;
+    fixture.make(1, "one", false, bob).await;
+    fixture.make(2, "two", false, bob).await;
+    fixture.join(channel(1), ann).await;
 
     let page = channels.members(channel(1), None, 10).await.unwrap();
     let names: Vec<_> = page
@@ -173,13 +146,11 @@ async fn members_are_paged_and_told_apart_from_the_owner() {
     assert_eq!(channels.count_joined(ann).await.unwrap(), 1);
 }
 
-#[tokio::test]
-async fn a_bar_is_lifted_once_however_often_it_was_set() {
-    let (_directory, database) = database().await;
-    let channels = Channels::new(&database.clone().into());
-    let ann = database.account(1, "ann").await;
-    let bob = database.account(2, "bob").await;
-    make(&database, &channels, 1, "one", false, ann).await;
+async fn a_bar_is_lifted_once_however_often_it_was_set(fixture: Fixture) {
+    let channels = Channels::new(&fixture.database);
+    let ann = fixture.account(1, "ann").await;
+    let bob = fixture.account(2, "bob").await;
+    fixture.make(1, "one", false, ann).await;
     assert!(!channels.is_barred(channel(1), bob).await.unwrap());
     channels.bar(channel(1), bob).await.unwrap();
     channels.bar(channel(1), bob).await.unwrap();

@@ -1,4 +1,4 @@
-//! Accounts, sessions, keys and revocations on a real file.
+//! Accounts, sessions, keys and revocations.
 
 use std::time::Duration;
 
@@ -7,11 +7,26 @@ use banter_protocol::text::Username;
 use banter_protocol::time::Timestamp;
 use uuid::Uuid;
 
-use crate::Sqlite;
-use crate::accounts::{Account, Accounts, NewAccount};
-use crate::keys::{Keys, NewKey, State};
-use crate::revocations::{Change, Revocation, Revocations};
-use crate::sessions::{Lifetimes, NewSession, Refreshed, Sessions};
+use banter_storage::accounts::{Account, Accounts, NewAccount};
+use banter_storage::keys::{Keys, NewKey, State};
+use banter_storage::revocations::{Change, Revocation, Revocations};
+use banter_storage::sessions::{Lifetimes, NewSession, Refreshed, Sessions};
+
+use crate::fixture::{Fixture, on_every_database};
+
+on_every_database! {
+    a_name_belongs_to_one_account,
+    accounts_are_listed_by_name_in_pages,
+    a_hash_is_replaced_only_if_it_is_still_the_same,
+    a_refresh_token_is_replaced_and_repeats_its_successor_for_a_while,
+    an_older_refresh_token_ends_the_session,
+    concurrent_refreshes_get_the_same_successor,
+    a_session_ends_by_wish_by_idleness_and_by_age,
+    a_disabled_account_has_no_sessions_and_begins_none,
+    revocations_are_numbered_for_ever,
+    keys_are_published_used_and_retired,
+    an_abandoned_write_leaves_a_usable_database,
+}
 
 const LIFETIMES: Lifetimes = Lifetimes {
     idle: Duration::from_secs(100),
@@ -24,21 +39,17 @@ struct Store {
     sessions: Sessions,
     keys: Keys,
     revocations: Revocations,
-    _directory: tempfile::TempDir,
+    _fixture: Fixture,
 }
 
-async fn store() -> Store {
-    let directory = tempfile::tempdir().unwrap();
-    let database = Sqlite::open(&directory.path().join("banter.db"))
-        .await
-        .unwrap()
-        .into();
+fn store(fixture: Fixture) -> Store {
+    let database = &fixture.database;
     Store {
-        accounts: Accounts::new(&database),
-        sessions: Sessions::new(&database),
-        keys: Keys::new(&database),
-        revocations: Revocations::new(&database),
-        _directory: directory,
+        accounts: Accounts::new(database),
+        sessions: Sessions::new(database),
+        keys: Keys::new(database),
+        revocations: Revocations::new(database),
+        _fixture: fixture,
     }
 }
 
@@ -106,9 +117,8 @@ fn successor(account: &Account, generation: u32, repeated: bool) -> Refreshed {
     }
 }
 
-#[tokio::test]
-async fn a_name_belongs_to_one_account() {
-    let store = store().await;
+async fn a_name_belongs_to_one_account(fixture: Fixture) {
+    let store = store(fixture);
     let (ann, _) = store.account("ann").await;
     assert!(!ann.disabled);
     let second = new_account("ANN");
@@ -129,9 +139,8 @@ async fn a_name_belongs_to_one_account() {
     );
 }
 
-#[tokio::test]
-async fn accounts_are_listed_by_name_in_pages() {
-    let store = store().await;
+async fn accounts_are_listed_by_name_in_pages(fixture: Fixture) {
+    let store = store(fixture);
     for username in ["cid", "ann", "bob"] {
         store.account(username).await;
     }
@@ -147,9 +156,8 @@ async fn accounts_are_listed_by_name_in_pages() {
     assert_eq!(rest[0].username, name("cid"));
 }
 
-#[tokio::test]
-async fn a_hash_is_replaced_only_if_it_is_still_the_same() {
-    let store = store().await;
+async fn a_hash_is_replaced_only_if_it_is_still_the_same(fixture: Fixture) {
+    let store = store(fixture);
     let (ann, _) = store.account("ann").await;
     let hash = async || {
         let found = store.accounts.credentials(&ann.username).await.unwrap();
@@ -165,9 +173,8 @@ async fn a_hash_is_replaced_only_if_it_is_still_the_same() {
     assert_eq!(hash().await, "new");
 }
 
-#[tokio::test]
-async fn a_refresh_token_is_replaced_and_repeats_its_successor_for_a_while() {
-    let store = store().await;
+async fn a_refresh_token_is_replaced_and_repeats_its_successor_for_a_while(fixture: Fixture) {
+    let store = store(fixture);
     let (ann, id) = store.account("ann").await;
     assert_eq!(store.refresh(id, 1, 20).await, successor(&ann, 2, false));
     assert_eq!(store.refresh(id, 1, 29).await, successor(&ann, 2, true));
@@ -177,9 +184,8 @@ async fn a_refresh_token_is_replaced_and_repeats_its_successor_for_a_while() {
     assert_eq!(store.changes().await, []);
 }
 
-#[tokio::test]
-async fn an_older_refresh_token_ends_the_session() {
-    let store = store().await;
+async fn an_older_refresh_token_ends_the_session(fixture: Fixture) {
+    let store = store(fixture);
     let (_, late) = store.account("late").await;
     store.refresh(late, 1, 20).await;
     assert_eq!(store.refresh(late, 1, 30).await, Refreshed::Reused);
@@ -196,9 +202,8 @@ async fn an_older_refresh_token_ends_the_session() {
     );
 }
 
-#[tokio::test]
-async fn concurrent_refreshes_get_the_same_successor() {
-    let store = store().await;
+async fn concurrent_refreshes_get_the_same_successor(fixture: Fixture) {
+    let store = store(fixture);
     let (ann, id) = store.account("ann").await;
     for generation in 1..=10_u32 {
         let at = i64::from(generation);
@@ -217,9 +222,8 @@ async fn concurrent_refreshes_get_the_same_successor() {
     }
 }
 
-#[tokio::test]
-async fn a_session_ends_by_wish_by_idleness_and_by_age() {
-    let store = store().await;
+async fn a_session_ends_by_wish_by_idleness_and_by_age(fixture: Fixture) {
+    let store = store(fixture);
     let (_, id) = store.account("ann").await;
     let end = async |id, generation, at| {
         let ended = store.sessions.end(id, generation, seconds(at), &LIFETIMES);
@@ -250,9 +254,8 @@ async fn a_session_ends_by_wish_by_idleness_and_by_age() {
     assert!(store.sessions.seed(old).await.unwrap().is_some());
 }
 
-#[tokio::test]
-async fn a_disabled_account_has_no_sessions_and_begins_none() {
-    let store = store().await;
+async fn a_disabled_account_has_no_sessions_and_begins_none(fixture: Fixture) {
+    let store = store(fixture);
     let (ann, id) = store.account("ann").await;
     let set = async |disabled| {
         let set = store
@@ -280,9 +283,8 @@ async fn a_disabled_account_has_no_sessions_and_begins_none() {
     assert_eq!(unknown.await.unwrap(), None);
 }
 
-#[tokio::test]
-async fn revocations_are_numbered_for_ever() {
-    let store = store().await;
+async fn revocations_are_numbered_for_ever(fixture: Fixture) {
+    let store = store(fixture);
     for username in ["ann", "bob"] {
         let (_, id) = store.account(username).await;
         let ended = store.sessions.end(id, 1, seconds(5), &LIFETIMES).await;
@@ -300,9 +302,8 @@ async fn revocations_are_numbered_for_ever() {
     assert_eq!((all[0].id, all[0].at), (3, seconds(7)));
 }
 
-#[tokio::test]
-async fn keys_are_published_used_and_retired() {
-    let store = store().await;
+async fn keys_are_published_used_and_retired(fixture: Fixture) {
+    let store = store(fixture);
     let key = |kid: &str| NewKey {
         kid: kid.to_owned(),
         public: [1; 32],
@@ -363,9 +364,8 @@ async fn keys_are_published_used_and_retired() {
     );
 }
 
-#[tokio::test]
-async fn an_abandoned_write_leaves_a_usable_database() {
-    let store = store().await;
+async fn an_abandoned_write_leaves_a_usable_database(fixture: Fixture) {
+    let store = store(fixture);
     let (ann, id) = store.account("ann").await;
     for polls in 0..40 {
         let mut refresh = Box::pin(store.refresh(id, 1, 1));

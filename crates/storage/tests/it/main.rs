@@ -1,0 +1,12 @@
+//! The stores from outside, on real databases: the same tests over each.
+
+mod accounts;
+mod channels;
+mod entries;
+mod fixture;
+mod login_failures;
+mod postgres;
+mod seats;
+mod seed;
+mod servers;
+mod write;

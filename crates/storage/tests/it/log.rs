@@ -5,3 +5,4 @@ mod drain;
 mod epochs;
 mod fixture;
 mod limits;
+mod random;

@@ -87,7 +87,7 @@ impl Server {
         // A pid file is written by daemons only.
         fs::write(place.join("redis.pid"), format!("{}\n", self.pid())).unwrap();
         let begun = Instant::now();
-        while self.try_connection().is_none() {
+        while !self.answers() {
             assert!(
                 begun.elapsed() < START_TIMEOUT,
                 "{:?} does not answer",
@@ -118,24 +118,25 @@ impl Server {
         file.set_len(length.saturating_sub(bytes)).unwrap();
     }
 
-    /// A connection of the test's own.
-    pub(crate) fn connection(&self) -> redis::Connection {
-        self.try_connection().unwrap()
-    }
-
     /// Runs a command behind the log's back.
     pub(crate) fn command<T: redis::FromRedisValue>(&self, words: &[&str]) -> T {
         let mut command = redis::Cmd::new();
         command.arg(words);
-        command.query(&mut self.connection()).unwrap()
+        command.query(&mut self.connection().unwrap()).unwrap()
     }
 
-    fn try_connection(&self) -> Option<redis::Connection> {
-        let client = redis::Client::open(self.url()).unwrap();
-        let timeout = Duration::from_secs(2);
-        let mut connection = client.get_connection_with_timeout(timeout).ok()?;
-        redis::cmd("PING").exec(&mut connection).ok()?;
-        Some(connection)
+    fn connection(&self) -> redis::RedisResult<redis::Connection> {
+        let client = redis::Client::open(self.url())?;
+        client.get_connection_with_timeout(Duration::from_secs(2))
+    }
+
+    fn answers(&self) -> bool {
+        let ping = |mut connection| redis::cmd("PING").exec(&mut connection);
+        match self.connection().and_then(ping) {
+            Ok(()) => true,
+            // It wants a password, which is an answer.
+            Err(error) => error.code() == Some("NOAUTH"),
+        }
     }
 }
 

@@ -4,6 +4,7 @@ mod accounts;
 mod channels;
 mod entries;
 mod fixture;
+mod log;
 mod login_failures;
 mod postgres;
 mod seats;

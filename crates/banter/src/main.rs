@@ -5,9 +5,11 @@ mod chat;
 mod completions;
 mod config;
 mod data_dir;
+mod database;
 mod destination;
 mod display;
 mod keys;
+mod queue;
 mod send;
 mod serve;
 mod tail;
@@ -53,6 +55,7 @@ enum Command {
     Tail(tail::Tail),
     Config(config::Config),
     Keys(keys::Keys),
+    Queue(queue::Queue),
     Completions(completions::Completions),
 }
 
@@ -74,6 +77,7 @@ fn main() -> ExitCode {
         Command::Tail(command) => command.run(),
         Command::Config(command) => command.run(),
         Command::Keys(command) => command.run(),
+        Command::Queue(command) => command.run(),
         Command::Completions(command) => command.run(),
     };
     let Err(error) = done else {

@@ -42,7 +42,7 @@ pub(super) async fn answer(
     app.broadcast.register(outbound, app.bus.watch(topic)).await;
     app.bus.watched(topic).await.map_err(unavailable)?;
     // An end of the session that came before the registration reached no socket of it.
-    app.login.standing(identity).map_err(refusal)?;
+    app.verifier.standing(identity).map_err(refusal)?;
     let joined = app.channels.joined(identity.user).await;
     let joined = joined.map_err(unavailable)?;
     let read: BTreeMap<ChannelId, Seq> = joined.into_iter().collect();

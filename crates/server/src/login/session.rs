@@ -271,12 +271,11 @@ impl Login {
         now: Timestamp,
     ) -> Result<Issued, Refusal> {
         let (keys, now_ms) = (self.keys.load(), now.as_ms());
-        let signed = self
-            .tokens
-            .sign(&keys, account.id, &account.username, session, now_ms);
+        let tokens = self.verifier.tokens();
+        let signed = tokens.sign(&keys, account.id, &account.username, session, now_ms);
         Ok(Issued {
             access_token: signed.map_err(|error| Refusal::Internal(error.to_string()))?,
-            expires_in: self.tokens.ttl().as_secs(),
+            expires_in: tokens.ttl().as_secs(),
             refresh_token: self.refresh_tokens.token(session, seed, generation),
             account,
         })

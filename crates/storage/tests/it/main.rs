@@ -5,6 +5,7 @@ mod bus;
 mod channels;
 mod entries;
 mod fixture;
+mod log;
 mod login_failures;
 mod postgres;
 mod seats;

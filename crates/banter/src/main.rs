@@ -10,6 +10,7 @@ mod destination;
 mod display;
 mod keys;
 mod new_epoch;
+mod nginx_config;
 mod queue;
 mod send;
 mod serve;
@@ -58,6 +59,7 @@ enum Command {
     Keys(keys::Keys),
     Queue(queue::Queue),
     NewEpoch(new_epoch::NewEpoch),
+    NginxConfig(nginx_config::NginxConfig),
     Completions(completions::Completions),
 }
 
@@ -81,6 +83,7 @@ fn main() -> ExitCode {
         Command::Keys(command) => command.run(),
         Command::Queue(command) => command.run(),
         Command::NewEpoch(command) => command.run(),
+        Command::NginxConfig(command) => command.run(),
         Command::Completions(command) => command.run(),
     };
     let Err(error) = done else {

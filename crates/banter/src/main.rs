@@ -8,6 +8,7 @@ mod data_dir;
 mod destination;
 mod display;
 mod keys;
+mod nginx_config;
 mod send;
 mod serve;
 mod tail;
@@ -53,6 +54,7 @@ enum Command {
     Tail(tail::Tail),
     Config(config::Config),
     Keys(keys::Keys),
+    NginxConfig(nginx_config::NginxConfig),
     Completions(completions::Completions),
 }
 
@@ -74,6 +76,7 @@ fn main() -> ExitCode {
         Command::Tail(command) => command.run(),
         Command::Config(command) => command.run(),
         Command::Keys(command) => command.run(),
+        Command::NginxConfig(command) => command.run(),
         Command::Completions(command) => command.run(),
     };
     let Err(error) = done else {

@@ -13,6 +13,7 @@ mod hostile;
 mod limits;
 mod login;
 mod metrics;
+mod nginx;
 mod openapi;
 mod races;
 mod secrecy;

@@ -2,6 +2,7 @@
 
 mod account;
 mod chat;
+mod cluster;
 mod completions;
 mod config;
 mod data_dir;
@@ -52,6 +53,7 @@ enum Command {
     Chat(chat::Chat),
     Send(send::Send),
     Tail(tail::Tail),
+    Cluster(cluster::Cluster),
     Config(config::Config),
     Keys(keys::Keys),
     NginxConfig(nginx_config::NginxConfig),
@@ -74,6 +76,7 @@ fn main() -> ExitCode {
         Command::Chat(command) => command.run(),
         Command::Send(command) => command.run(),
         Command::Tail(command) => command.run(),
+        Command::Cluster(command) => command.run(),
         Command::Config(command) => command.run(),
         Command::Keys(command) => command.run(),
         Command::NginxConfig(command) => command.run(),

@@ -3,6 +3,7 @@
 mod broadcast;
 mod channels;
 mod client;
+mod cluster;
 mod command_line;
 mod connect;
 mod deadlines;

@@ -7,6 +7,7 @@ mod cluster;
 mod command_line;
 mod connect;
 mod deadlines;
+mod deploy;
 mod durability;
 mod foreign;
 mod history;

@@ -7,7 +7,7 @@ use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use anyhow::{Context as _, Result};
 use banter_server::settings::Limits;
 
-use super::directory::Directory;
+use super::directory::{Directory, turn_log};
 use super::job::{Job, Role};
 use super::member::Member;
 use super::probe::Health;
@@ -40,6 +40,7 @@ pub(crate) fn prepare(
             fs::set_permissions(&dir, Permissions::from_mode(mode))
         });
     made.with_context(|| format!("cannot make {}", dir.display()))?;
+    turn_log(&dir.join("access.log"));
     let arguments = ["-e", "stderr", "-g", "daemon off;", "-c"];
     let mut arguments: Vec<_> = arguments.into_iter().map(Into::into).collect();
     arguments.push(dir.join(CONFIG).into());

@@ -104,13 +104,12 @@ impl Directory {
     pub(crate) fn log(&self, name: &str) -> PathBuf {
         self.logs().join(format!("{name}.log"))
     }
+}
 
-    /// Puts a long log aside, over the one before.
-    pub(crate) fn turn_log(&self, name: &str) {
-        let log = self.log(name);
-        if fs::metadata(&log).is_ok_and(|log| log.len() > LOG_BYTES_MAX) {
-            // A log that stays is a full disk later, not a failure now.
-            let _ = fs::rename(&log, log.with_extension("log.1"));
-        }
+/// Puts a long log aside, over the one before.
+pub(crate) fn turn_log(log: &Path) {
+    if fs::metadata(log).is_ok_and(|log| log.len() > LOG_BYTES_MAX) {
+        // A log that stays is a full disk later, not a failure now.
+        let _ = fs::rename(log, log.with_extension("log.1"));
     }
 }

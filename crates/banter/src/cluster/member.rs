@@ -207,14 +207,10 @@ impl Keeper {
     /// Watches over a process until it has ended.
     async fn attend(&mut self, mut child: Child) {
         let Some(pid) = child.id() else { return };
-        let recorded = match Identity::of(pid) {
-            Some(identity) => self.record.started(&self.name, identity),
-            None => Ok(()),
-        };
-        if let Err(error) = recorded {
+        let recorded = Identity::of(pid).map(|identity| self.record.started(&self.name, identity));
+        if let Some(Err(error)) = recorded {
+            // Better than not to run: it matters only if we are killed too.
             self.say(format_args!("{error:#}"));
-            let _ = child.kill().await;
-            return;
         }
         self.show(State::Running, Some(pid));
         let started = Instant::now();

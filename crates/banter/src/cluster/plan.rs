@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result};
 use banter_server::settings::{Limits, Origin};
 use toml::{Table, Value};
 
-use super::directory::Directory;
+use super::directory::{Directory, turn_log};
 use super::job::{Job, Role};
 use super::member::Member;
 use super::ports::Ports;
@@ -149,8 +149,8 @@ impl Plan {
     }
 
     fn member(&self, role: Role, name: String, job: Job) -> Member {
-        self.directory.turn_log(&name);
         let log = self.directory.log(&name);
+        turn_log(&log);
         Member::new(name, role, job, log, self.record.clone())
     }
 

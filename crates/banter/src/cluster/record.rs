@@ -69,7 +69,7 @@ impl Record {
     /// A process was started.
     ///
     /// # Errors
-    /// When it cannot be written down: then it must not go on.
+    /// When it cannot be written down.
     pub(crate) fn started(&self, name: &str, identity: Identity) -> Result<()> {
         self.change(|contents| {
             contents.processes.insert(name.to_owned(), identity);

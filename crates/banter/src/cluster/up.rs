@@ -7,7 +7,7 @@ use std::sync::Arc;
 use anyhow::{Context as _, Result, bail};
 use banter_server::settings::Origin;
 use clap::Args;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use super::plan::{Plan, Wanted};
@@ -94,14 +94,7 @@ impl Up {
     }
 
     async fn supervise(&self, wanted: Wanted, programs: Programs) -> Result<()> {
-        let mut terminate = signal(SignalKind::terminate()).context("cannot handle signals")?;
-        let mut interrupt = signal(SignalKind::interrupt()).context("cannot handle signals")?;
-        let mut signalled = async move || {
-            tokio::select! {
-                _ = terminate.recv() => {}
-                _ = interrupt.recv() => {}
-            }
-        };
+        let mut signals = Signals::take()?;
         let directory = wanted.directory.clone();
         let before = Contents::read(&directory.record());
         leftover::end(before.running()).await?;
@@ -124,7 +117,7 @@ impl Up {
             ended = work => ended,
             // Already at the start: whoever wonders what it waits for can ask.
             ended = control::serve(&directory, supervisor.clone()) => ended,
-            () = signalled() => Ok(()),
+            () = signals.next() => Ok(()),
             () = stopping.cancelled() => Ok(()),
         };
         if !supervisor.is_empty() {
@@ -134,7 +127,7 @@ impl Up {
         }
         tokio::select! {
             () = supervisor.shut_down() => {}
-            () = signalled() => {
+            () = signals.next() => {
                 supervisor.cut();
                 bail!("killed everything at once, as asked; clients were not told");
             }
@@ -151,4 +144,51 @@ impl Up {
             workers: count(self.workers),
         }
     }
+}
+
+/// What ends a cluster: Ctrl-C, SIGTERM, and a terminal that is closed.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    /// Not for one that was started to outlive its terminal.
+    hang_up: Option<Signal>,
+}
+
+impl Signals {
+    fn take() -> Result<Self> {
+        let take = |kind| signal(kind).context("cannot handle signals");
+        let hang_up = if hang_up_is_ignored() {
+            None
+        } else {
+            Some(take(SignalKind::hangup())?)
+        };
+        Ok(Self {
+            terminate: take(SignalKind::terminate())?,
+            interrupt: take(SignalKind::interrupt())?,
+            hang_up,
+        })
+    }
+
+    async fn next(&mut self) {
+        let hang_up = async {
+            match &mut self.hang_up {
+                Some(hang_up) => hang_up.recv().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+            _ = hang_up => {}
+        }
+    }
+}
+
+/// Whether we were started with `nohup`.
+fn hang_up_is_ignored() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let ignored = ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    // Signals are counted from 1, which is SIGHUP.
+    ignored.is_some_and(|mask| mask & 1 == 1)
 }

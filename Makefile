@@ -5,18 +5,24 @@ SHELL := /bin/sh
 ARGS ?=
 BINARY := $(abspath $(or $(CARGO_TARGET_DIR),target))/debug/banter
 
-.PHONY: help run test bench format
+.PHONY: help run cluster test bench format
 
 help:
-	@echo 'make run     build Banter and start it on http://127.0.0.1:8080'
-	@echo 'make test    check the formatting and the lints, and run all tests'
-	@echo 'make bench   measure speed and memory (some ten minutes)'
-	@echo 'make format  format the code'
+	@echo 'make run      build Banter and start it on http://127.0.0.1:8080'
+	@echo 'make cluster  build it and start a whole cluster: Redis, PostgreSQL, NGINX, every role'
+	@echo 'make test     check the formatting and the lints, and run all tests'
+	@echo 'make bench    measure speed and memory (some ten minutes)'
+	@echo 'make format   format the code'
 
 run:
 	@scripts/install.sh run
 	@echo 'Building Banter: the first time some 5 minutes on 2 cores, afterwards seconds.' >&2
 	@exec cargo run --release --locked --quiet -p banter -- serve $(ARGS)
+
+cluster:
+	@scripts/install.sh cluster
+	@echo 'Building Banter: the first time some 5 minutes on 2 cores, afterwards seconds.' >&2
+	@exec cargo run --release --locked --quiet -p banter -- cluster up $(ARGS)
 
 test:
 	@scripts/install.sh test

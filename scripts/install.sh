@@ -1,14 +1,15 @@
 #!/bin/sh
 # Installs what a make target needs and this machine lacks. Asks nothing.
 #
-#   scripts/install.sh run     Rust and a C compiler
-#   scripts/install.sh test    also rustfmt, clippy, Node, Python and Chromium
-#   scripts/install.sh bench   Rust, a C compiler and Python, whose SQLite is the yardstick
+#   scripts/install.sh run       Rust and a C compiler
+#   scripts/install.sh cluster   also Redis, PostgreSQL and NGINX
+#   scripts/install.sh test      all of that, rustfmt, clippy, Node, Python and Chromium
+#   scripts/install.sh bench     Rust, a C compiler and Python, whose SQLite is the yardstick
 #
 # Nothing is installed that is there already, and nothing is fetched then.
 set -eu
 
-target="${1:?which target: run, test or bench}"
+target="${1:?which target: run, cluster, test or bench}"
 cd "$(dirname "$0")/.."
 
 say() { echo "install: $*" >&2; }
@@ -47,7 +48,17 @@ install_packages() {
 }
 
 have cc || need gcc libc6-dev
-[ "$target" = run ] || have python3 || need python3
+case "$target" in
+test | bench) have python3 || need python3 ;;
+esac
+case "$target" in
+cluster | test)
+    # The cluster runs servers of its own; what Debian starts of these packages is left alone.
+    have redis-server || have valkey-server || need redis-server
+    have nginx || [ -x /usr/sbin/nginx ] || need nginx
+    have postgres || ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 || need postgresql
+    ;;
+esac
 if [ "$target" = test ]; then
     have node || need nodejs
     have npm || need npm

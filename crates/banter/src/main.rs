@@ -2,6 +2,7 @@
 
 mod account;
 mod chat;
+mod cluster;
 mod completions;
 mod config;
 mod data_dir;
@@ -55,6 +56,7 @@ enum Command {
     Chat(chat::Chat),
     Send(send::Send),
     Tail(tail::Tail),
+    Cluster(cluster::Cluster),
     Config(config::Config),
     Keys(keys::Keys),
     Queue(queue::Queue),
@@ -79,6 +81,7 @@ fn main() -> ExitCode {
         Command::Chat(command) => command.run(),
         Command::Send(command) => command.run(),
         Command::Tail(command) => command.run(),
+        Command::Cluster(command) => command.run(),
         Command::Config(command) => command.run(),
         Command::Keys(command) => command.run(),
         Command::Queue(command) => command.run(),

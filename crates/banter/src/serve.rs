@@ -157,7 +157,11 @@ const fn greeting(role: Role) -> &'static str {
     }
 }
 
-fn listen(address: SocketAddr, flag: &str) -> Result<TcpListener> {
+/// Listens there; `flag` names the setting.
+///
+/// # Errors
+/// When that is not possible, and why.
+pub(crate) fn listen(address: SocketAddr, flag: &str) -> Result<TcpListener> {
     let bind = || {
         let socket = match address {
             SocketAddr::V4(_) => TcpSocket::new_v4()?,
@@ -204,7 +208,7 @@ fn stop_on_signals(shutdown: CancellationToken) -> Result<()> {
 }
 
 /// Raises the limit of open files to what this user may have; returns it.
-fn raise_descriptors() -> u64 {
+pub(crate) fn raise_descriptors() -> u64 {
     let limit = getrlimit(Resource::Nofile);
     let raised = Rlimit {
         current: limit.maximum,

@@ -4,10 +4,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Folders and files that are made, not written.
-const MADE: [&str; 7] = [
+const MADE: [&str; 8] = [
     ".git",
     ".venv",
     "__pycache__",
+    "banter-cluster",
     "banter-data",
     "corpus",
     "node_modules",

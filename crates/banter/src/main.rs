@@ -8,6 +8,7 @@ mod data_dir;
 mod destination;
 mod display;
 mod keys;
+mod load;
 mod send;
 mod serve;
 mod tail;
@@ -53,6 +54,7 @@ enum Command {
     Tail(tail::Tail),
     Config(config::Config),
     Keys(keys::Keys),
+    Load(load::Load),
     Completions(completions::Completions),
 }
 
@@ -74,6 +76,10 @@ fn main() -> ExitCode {
         Command::Tail(command) => command.run(),
         Command::Config(command) => command.run(),
         Command::Keys(command) => command.run(),
+        Command::Load(command) => match command.run() {
+            Ok(verdict) => return ExitCode::from(verdict),
+            Err(error) => Err(error),
+        },
         Command::Completions(command) => command.run(),
     };
     let Err(error) = done else {

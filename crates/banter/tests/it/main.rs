@@ -11,6 +11,7 @@ mod foreign;
 mod history;
 mod hostile;
 mod limits;
+mod load;
 mod login;
 mod openapi;
 mod races;

@@ -1,21 +1,27 @@
 //! `banter load`: load on a server, and a verdict.
 
 mod accounts;
+mod cluster;
+mod people;
 mod screen;
 mod stage;
 
 use std::io::{BufRead as _, Write as _, stdin};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc::channel;
 
-use anyhow::{Context as _, Result, bail};
-use banter_lab::load::profile::{BUILT_IN, Profile, Span};
-use banter_lab::load::slo::Slo;
-use banter_lab::load::{generate, plan, run, text};
+use anyhow::{Context as _, Result};
+use banter_lab::load::compare::comparison;
+use banter_lab::load::fault::Fault;
+use banter_lab::load::profile::{BUILT_IN, Profile};
+use banter_lab::load::report::{Report, html};
+use banter_lab::load::{generate, plan, text};
+use banter_lab::machine::Machine;
 use clap::Args;
 
-use self::screen::Screen;
-use self::stage::Target;
+pub(crate) use self::people::People;
+pub(crate) use self::screen::Screen;
+pub(crate) use self::stage::Target;
 use crate::print;
 use crate::usage::Wrong;
 
@@ -32,8 +38,10 @@ use crate::usage::Wrong;
 #[command(after_help = "\
 Examples:
   banter load --embedded                         people of a company, on a server of its own
+  banter load --embedded --scale 1,10,100 --html report.html
   banter load --embedded --profile room --users 1000 --rate 50
   banter load --server http://chat.example:8080 --slo 'delivery_p99<250ms,errors<0.01%'
+  banter load --cluster --fault kill:gateway-1@30s
   banter load --print-profile community          a commented file to start from
 
 Profiles: community, room, rooms, storm, login, idle. Demands: ack, delivery, connect, login,
@@ -41,33 +49,17 @@ history or channels, with _p50, _p90, _p95, _p99, _p99.9 or _max; errors<0.01%; 
 pub(crate) struct Load {
     #[command(flatten)]
     target: Target,
-    /// What people do: the name of a profile, or a file
-    #[arg(long, value_name = "NAME|FILE", default_value = "community")]
-    profile: String,
-    /// How many people [default: the profile's]
-    #[arg(long, value_name = "N")]
-    users: Option<u32>,
-    /// How long is measured, such as 30s or 10m [default: the profile's]
-    #[arg(long, value_name = "TIME")]
-    duration: Option<Span>,
-    /// Before anything is measured [default: the profile's]
-    #[arg(long, value_name = "TIME")]
-    warm_up: Option<Span>,
-    /// Actions a second of all together [default: the profile's]
-    #[arg(long, value_name = "N", value_parser = rate)]
-    rate: Option<f64>,
-    /// What is demanded [default: the profile's]
-    #[arg(long, value_name = "DEMAND,…")]
-    slo: Option<Slo>,
-    /// Generators, each a process [default: as many as it takes]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=60))]
-    generators: Option<u32>,
-    /// Chance is had again with the same number
-    #[arg(long, value_name = "N", default_value_t = 1)]
-    seed: u64,
-    /// Write everything that was found there, as JSON
-    #[arg(long, value_name = "FILE")]
-    json: Option<PathBuf>,
+    #[command(flatten)]
+    people: People,
+    /// The same with so many times the users, one after the other, side by side
+    #[arg(long, value_name = "N,…", value_delimiter = ',', default_value = "1",
+        value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    scale: Vec<u32>,
+    /// Harm a process: kill:NAME@30s, or stop:NAME@60s+10s [may be repeated]
+    #[arg(long, value_name = "FAULT")]
+    fault: Vec<Fault>,
+    #[command(flatten)]
+    files: Files,
     /// Print a profile, to be changed and used as a file
     #[arg(long, value_name = "NAME", exclusive = true)]
     print_profile: Option<String>,
@@ -76,12 +68,65 @@ pub(crate) struct Load {
     generator: bool,
 }
 
-fn rate(text: &str) -> Result<f64, &'static str> {
-    let rate: f64 = text.parse().map_err(|_| "not a number")?;
-    if rate.is_finite() && rate >= 0.0 {
-        return Ok(rate);
+/// Where reports are written.
+#[derive(Debug, Args)]
+pub(crate) struct Files {
+    /// Write everything that was found there, as JSON
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Write a page with charts there, which needs nothing else
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
+}
+
+impl Files {
+    /// Writes them.
+    ///
+    /// # Errors
+    /// One cannot be written.
+    pub(crate) fn write(&self, report: &Report) -> Result<()> {
+        if let Some(file) = &self.json {
+            let json = serde_json::to_vec(report).context("write the report")?;
+            write_file(file, &json)?;
+        }
+        if let Some(file) = &self.html {
+            write_file(file, html(report).as_bytes())?;
+        }
+        Ok(())
     }
-    Err("a rate is not negative")
+}
+
+fn write_file(file: &Path, bytes: &[u8]) -> Result<()> {
+    std::fs::write(file, bytes).with_context(|| format!("cannot write {}", file.display()))
+}
+
+/// This program, the machine and the time, for reports.
+pub(crate) struct Circumstances {
+    command: String,
+    started_at: String,
+    machine: Machine,
+}
+
+impl Circumstances {
+    pub(crate) fn now() -> Result<Self> {
+        let program = std::env::current_exe().context("find this program")?;
+        let arguments = std::env::args().skip(1);
+        let command = std::iter::once("banter".to_owned()).chain(arguments);
+        Ok(Self {
+            command: command.collect::<Vec<_>>().join(" "),
+            started_at: banter_server::clock::now().to_string(),
+            machine: Machine::new(&program),
+        })
+    }
+
+    pub(crate) fn report(&self, runs: Vec<banter_lab::load::outcome::Outcome>) -> Report {
+        Report::new(
+            self.command.clone(),
+            self.started_at.clone(),
+            self.machine.clone(),
+            runs,
+        )
+    }
 }
 
 impl Load {
@@ -94,80 +139,53 @@ impl Load {
             return be_generator().map(|()| 0);
         }
         if let Some(name) = &self.print_profile {
-            let found = BUILT_IN.iter().find(|(known, _)| known == name);
-            let Some((_, text)) = found else {
-                let refused = Profile::built_in(name).err().map(|error| error.to_string());
-                let refused = refused.unwrap_or_default();
-                return Err(Wrong(format!("--print-profile {name}: {refused}")).into());
-            };
-            return print(text.as_bytes()).map(|()| 0);
+            return print_profile(name).map(|()| 0);
         }
         self.target.check()?;
-        let load = self.load()?;
+        let mut load = self.people.load()?;
+        load.faults.clone_from(&self.fault);
+        let circumstances = Circumstances::now()?;
         let screen = Screen::new();
-        screen.says(&text::plan(&load));
-        let mut stage = self.target.set(load.users, &screen)?;
-        let outcome = load.run(&stage.stage, &mut stage.roster, &|progress| {
-            screen.show(&progress);
-        });
-        let outcome = match stage.end(outcome)? {
-            Ok(outcome) => outcome,
-            Err(error) => bail!("{error:#}"),
-        };
-        screen.clear();
-        if let Some(file) = &self.json {
-            let json = serde_json::to_vec_pretty(&outcome).context("write the report")?;
-            write_file(file, &json)?;
-        }
-        print(text::outcome(&outcome).as_bytes())?;
-        Ok(outcome.verdict.code())
-    }
-
-    /// What is to be put.
-    fn load(&self) -> Result<run::Load> {
-        let (name, text) = match BUILT_IN.iter().find(|(name, _)| *name == self.profile) {
-            Some((name, text)) => ((*name).to_owned(), (*text).to_owned()),
-            None => {
-                let read = std::fs::read_to_string(&self.profile);
-                let text = read.map_err(|error| {
-                    let names = BUILT_IN.map(|(name, _)| name).join(", ");
-                    Wrong(format!(
-                        "--profile {}: neither a profile ({names}) nor a file ({error})",
-                        self.profile
-                    ))
-                })?;
-                (self.profile.clone(), text)
+        let mut runs = Vec::new();
+        for scale in &self.scale {
+            let load = load.scaled(*scale);
+            load.profile
+                .check()
+                .map_err(|error| Wrong(format!("--scale {scale}: {error}")))?;
+            screen.says(&text::plan(&load));
+            let mut set = self.target.set(load.users, &screen)?;
+            for fault in &self.fault {
+                set.knows(fault)?;
             }
-        };
-        let wrong = |error: &dyn std::fmt::Display| Wrong(format!("--profile {name}: {error}"));
-        let mut profile = Profile::parse(&text).map_err(|error| wrong(&error))?;
-        profile.users = self.users.unwrap_or(profile.users);
-        if let Some(Span(duration)) = self.duration {
-            profile.duration = duration;
+            let outcome = load.run(&set.stage, &mut set.roster, &|progress| {
+                screen.show(&progress);
+            });
+            let outcome = set.end(outcome)?;
+            screen.clear();
+            print(text::outcome(&outcome).as_bytes())?;
+            runs.push(outcome);
+            // After every run: one that is cut short leaves what was found.
+            self.files.write(&circumstances.report(runs.clone()))?;
+            if stage::is_stopped() {
+                break;
+            }
         }
-        if let Some(Span(warm_up)) = self.warm_up {
-            profile.warm_up = warm_up;
+        let report = circumstances.report(runs);
+        if report.runs.len() > 1 {
+            print(b"\n")?;
+            print(comparison(&report.runs).as_bytes())?;
         }
-        profile.check().map_err(|error| Wrong(error.to_string()))?;
-        let slo = match &self.slo {
-            Some(slo) => slo.clone(),
-            None => profile.slo.parse().map_err(|error| wrong(&error))?,
-        };
-        Ok(run::Load {
-            users: profile.users,
-            profile,
-            name,
-            rate: self.rate,
-            slo,
-            generators: self.generators,
-            seed: self.seed,
-        })
+        Ok(report.verdict.code())
     }
 }
 
-/// Writes a report.
-fn write_file(file: &std::path::Path, bytes: &[u8]) -> Result<()> {
-    std::fs::write(file, bytes).with_context(|| format!("cannot write {}", file.display()))
+fn print_profile(name: &str) -> Result<()> {
+    if let Some((_, text)) = BUILT_IN.iter().find(|(known, _)| *known == name) {
+        return print(text.as_bytes());
+    }
+    let refused = Profile::built_in(name).err().map(|error| error.to_string());
+    let refused = refused.unwrap_or_default();
+    Err(Wrong(format!("--print-profile {name}: {refused}")).into())
 }
 
 /// Does what standard input says, and tells on standard output.

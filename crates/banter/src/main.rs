@@ -11,6 +11,7 @@ mod keys;
 mod load;
 mod send;
 mod serve;
+mod stress;
 mod tail;
 mod telemetry;
 mod usage;
@@ -55,6 +56,7 @@ enum Command {
     Config(config::Config),
     Keys(keys::Keys),
     Load(load::Load),
+    Stress(stress::Stress),
     Completions(completions::Completions),
 }
 
@@ -77,6 +79,10 @@ fn main() -> ExitCode {
         Command::Config(command) => command.run(),
         Command::Keys(command) => command.run(),
         Command::Load(command) => match command.run() {
+            Ok(verdict) => return ExitCode::from(verdict),
+            Err(error) => Err(error),
+        },
+        Command::Stress(command) => match command.run() {
             Ok(verdict) => return ExitCode::from(verdict),
             Err(error) => Err(error),
         },

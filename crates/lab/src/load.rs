@@ -5,16 +5,22 @@
 //! judges. A generator is [`generate`].
 
 pub mod chance;
+pub mod compare;
 pub mod crowd;
 mod engine;
+pub mod fault;
+pub mod limit;
 pub mod outcome;
 pub mod plan;
 pub mod profile;
+mod queue;
+pub mod report;
 pub mod roster;
 pub mod run;
 pub mod sample;
 mod schedule;
 pub mod slo;
+pub mod stress;
 pub mod target;
 pub mod text;
 pub mod watch;

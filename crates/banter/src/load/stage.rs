@@ -2,11 +2,13 @@
 
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context as _, Result};
+use banter_lab::load::fault::{Fault, Harm};
 use banter_lab::load::roster::Roster;
-use banter_lab::load::run::Stage;
+use banter_lab::load::run::{LookAgain, Stage};
 use banter_lab::load::target::Server;
 use banter_lab::load::watch::Watched;
 use banter_lab::process::raise_descriptors;
@@ -15,8 +17,8 @@ use banter_protocol::limit;
 use clap::Args;
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::accounts;
 use super::screen::Screen;
+use super::{accounts, cluster};
 use crate::usage::Wrong;
 use crate::{data_dir, run_async};
 
@@ -29,14 +31,23 @@ const OTHER_FILES: u64 = 200;
 #[derive(Debug, Args)]
 pub(crate) struct Target {
     /// Start a server for it, and end it afterwards
-    #[arg(long, conflicts_with = "server")]
+    #[arg(long, conflicts_with_all = ["server", "cluster"])]
     embedded: bool,
     /// A server that is there; its registration must be open
-    #[arg(long, value_name = "URL")]
+    #[arg(long, value_name = "URL", conflicts_with = "cluster")]
     server: Option<String>,
-    /// With --embedded: keep the data there, and use its accounts again [default: a new one]
-    #[arg(long, value_name = "DIRECTORY", requires = "embedded")]
+    /// The cluster that runs on this machine
+    #[arg(long)]
+    cluster: bool,
+    /// With --embedded: keep the data there, and use its accounts again [default: a new one].
+    /// With --cluster: which one
+    #[arg(long, value_name = "DIRECTORY", conflicts_with = "server")]
     data_dir: Option<PathBuf>,
+}
+
+/// Whether somebody wants it to end.
+pub(crate) fn is_stopped() -> bool {
+    STOP.load(Ordering::Relaxed)
 }
 
 /// A load's surroundings.
@@ -44,6 +55,8 @@ pub(crate) struct Set {
     pub(crate) stage: Stage,
     pub(crate) roster: Roster,
     service: Option<Service>,
+    /// Dropped last: the server is gone by then.
+    #[expect(dead_code, reason = "kept until everything has ended")]
     scratch: Option<Scratch>,
 }
 
@@ -82,24 +95,15 @@ impl Target {
         stop_on_signals()?;
         let program = std::env::current_exe().context("find this program")?;
         let generator = (program.clone(), vec!["load".into(), "--generator".into()]);
-        let stage = |server, watched| Stage {
-            server,
-            watched,
-            generator,
-            stop: &STOP,
-        };
         if let Some(url) = &self.server {
-            let server = Server::at(url)?;
-            server
-                .connect()
-                .with_context(|| format!("cannot reach {url}"))?;
-            let roster = Roster::open(&kept_for(url)?)?;
-            return Ok(Set {
-                stage: stage(server, Vec::new()),
-                roster,
-                service: None,
-                scratch: None,
-            });
+            return there(url, Vec::new(), None, generator);
+        }
+        if self.cluster {
+            let dir = self.data_dir.clone();
+            let status = cluster::status(&program, dir.as_ref())?;
+            let (url, watched) = (status.url.clone(), status.watched());
+            let again = move || Ok(cluster::status(&program, dir.as_ref())?.watched());
+            return there(&url, watched, Some(Rc::new(again)), generator);
         }
         let files = raise_descriptors();
         let needed = u64::from(users) + OTHER_FILES;
@@ -129,9 +133,17 @@ impl Target {
             name: "banter".to_owned(),
             role: "serve".to_owned(),
             pid: service.process().as_raw_nonzero().get(),
+            admin: None,
+        };
+        let stage = Stage {
+            server: service.address().into(),
+            watched: vec![watched],
+            generator,
+            stop: &STOP,
+            look_again: None,
         };
         Ok(Set {
-            stage: stage(service.address().into(), vec![watched]),
+            stage,
             roster,
             service: Some(service),
             scratch,
@@ -139,16 +151,62 @@ impl Target {
     }
 }
 
+/// A server that is there.
+fn there(
+    url: &str,
+    watched: Vec<Watched>,
+    look_again: Option<LookAgain>,
+    generator: (PathBuf, Vec<String>),
+) -> Result<Set> {
+    let server = Server::at(url)?;
+    let reached = server.connect();
+    reached.with_context(|| format!("cannot reach {url}"))?;
+    Ok(Set {
+        stage: Stage {
+            server,
+            watched,
+            generator,
+            stop: &STOP,
+            look_again,
+        },
+        roster: Roster::open(&kept_for(url)?)?,
+        service: None,
+        scratch: None,
+    })
+}
+
 impl Set {
+    /// Whether a fault can be done here.
+    ///
+    /// # Errors
+    /// There is no such process, or nobody would start it again.
+    pub(crate) fn knows(&self, fault: &Fault) -> Result<(), Wrong> {
+        let watched = &self.stage.watched;
+        let names: Vec<_> = watched
+            .iter()
+            .map(|watched| watched.name.as_str())
+            .collect();
+        if !names.contains(&fault.name.as_str()) {
+            let names = names.join(", ");
+            return Err(Wrong(format!("--fault {fault}: there are only {names}")));
+        }
+        if fault.harm == Harm::Kill && self.service.is_some() {
+            let why = "nobody starts it again; a cluster does";
+            return Err(Wrong(format!("--fault {fault}: {why}")));
+        }
+        Ok(())
+    }
+
     /// Ends what was started. A server that does not end well is an error of its own.
     ///
     /// # Errors
     /// As said.
-    pub(crate) fn end<T>(self, outcome: T) -> Result<T> {
+    pub(crate) fn end<T>(self, outcome: Result<T>) -> Result<T> {
+        // What went wrong first is the better reason.
+        let outcome = outcome?;
         if let Some(service) = self.service {
             service.stop()?;
         }
-        drop(self.scratch);
         Ok(outcome)
     }
 }
@@ -181,6 +239,10 @@ fn kept_for(url: &str) -> Result<PathBuf> {
 
 /// The first Ctrl-C ends the load early, with a report of what there is; the second ends all.
 fn stop_on_signals() -> Result<()> {
+    static ONCE: AtomicBool = AtomicBool::new(false);
+    if ONCE.swap(true, Ordering::Relaxed) {
+        return Ok(());
+    }
     let (ready, is_ready) = std::sync::mpsc::channel();
     std::thread::spawn(move || {
         let _ = run_async(async {

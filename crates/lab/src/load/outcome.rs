@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+use super::fault::Mark;
 use super::run::Load;
 use super::sample::{Count, Measure, Sample};
 use super::slo::{Demand, Evidence, Judged, SHARES, Subject, Verdict, number};
@@ -47,13 +48,15 @@ pub struct Second {
 #[derive(Debug)]
 pub struct Series {
     generators: usize,
-    watched: Vec<Watched>,
+    pub(super) watched: Vec<Watched>,
     seconds: BTreeMap<u32, Second>,
     totals: BTreeMap<Measure, Times>,
     /// First measured second, and the one after the last.
     measured: (u32, u32),
     /// What is wrong with the measurement itself.
     pub(super) objections: Vec<String>,
+    /// What was done to the server.
+    pub(super) marks: Vec<Mark>,
 }
 
 impl Series {
@@ -65,6 +68,7 @@ impl Series {
             totals: BTreeMap::new(),
             measured: (from, to),
             objections: Vec::new(),
+            marks: Vec::new(),
         }
     }
 
@@ -84,6 +88,17 @@ impl Series {
         let second = self.seconds.entry(look.second).or_default();
         second.second = look.second;
         second.look = Some(look);
+    }
+
+    /// What went wrong, from the first second to the last.
+    fn errors(&self) -> BTreeMap<String, u64> {
+        let mut errors: BTreeMap<String, u64> = BTreeMap::new();
+        for second in self.seconds.values() {
+            for (kind, value) in &second.errors {
+                *errors.entry(kind.clone()).or_default() += value;
+            }
+        }
+        errors
     }
 
     /// Adds what a generator tells; the second when all have told theirs.
@@ -135,10 +150,14 @@ pub struct Process {
     pub memory_max: u64,
     /// Open files at their highest.
     pub files_max: u32,
+    /// Files that it may have open.
+    pub files_limit: u32,
+    /// How much of the time it stood still, stopped by a signal, from 0 to 1.
+    pub stopped: f64,
 }
 
 /// Everything that was found.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Default, Serialize)]
 pub struct Outcome {
     /// Form of this report.
     pub version: u32,
@@ -152,6 +171,8 @@ pub struct Outcome {
     pub rate: f64,
     /// Generators.
     pub generators: usize,
+    /// Seconds before anything was measured.
+    pub warm_up: u32,
     /// Seconds measured.
     pub seconds: u32,
     /// What was counted while it was measured.
@@ -183,6 +204,8 @@ pub struct Outcome {
     pub verdict: Verdict,
     /// What is to be known besides.
     pub remarks: Vec<String>,
+    /// What was done to the server.
+    pub marks: Vec<Mark>,
     /// Second by second.
     pub series: Vec<Second>,
 }
@@ -200,22 +223,15 @@ impl Outcome {
         let (from, to) = series.measured;
         let measured = |second: &&Second| (from..to).contains(&second.second);
         let mut counts: BTreeMap<Count, u64> = BTreeMap::new();
-        let mut errors: BTreeMap<String, u64> = BTreeMap::new();
-        for second in series.seconds.values() {
-            for (kind, value) in &second.errors {
-                *errors.entry(kind.clone()).or_default() += value;
-            }
-        }
+        let errors = series.errors();
         for second in series.seconds.values().filter(measured) {
             for (count, value) in &second.counts {
                 *counts.entry(*count).or_default() += value;
             }
         }
-        let all = |count| -> u64 {
-            let of = |second: &Second| second.counts.get(&count).copied();
-            series.seconds.values().filter_map(of).sum()
-        };
-        let operations = all(Count::Due).max(u64::from(load.users));
+        let due = |second: &Second| second.counts.get(&Count::Due).copied();
+        let due: u64 = series.seconds.values().filter_map(due).sum();
+        let operations = due.max(u64::from(load.users));
         let wrong: u64 = errors
             .iter()
             .filter(|(kind, _)| *kind != "reset")
@@ -240,6 +256,7 @@ impl Outcome {
             channels: (sizes.len(), sizes.into_iter().max().unwrap_or(0)),
             rate: load.actions_per_second(),
             generators: series.generators,
+            warm_up: from,
             seconds: to - from,
             counts,
             errors,
@@ -255,6 +272,7 @@ impl Outcome {
             verdict: Verdict::Pass,
             remarks: Vec::new(),
             audit,
+            marks: recovered(series.marks, &series.seconds),
             series: series.seconds.into_values().collect(),
         };
         outcome.judge(load, series.objections);
@@ -274,6 +292,24 @@ impl Outcome {
         let row = self.times.iter().find(|row| row.measure == measure)?;
         let place = SHARES.iter().position(|(_, known)| *known >= share)?;
         row.ms.get(place).copied()
+    }
+
+    /// How unevenly sockets are spread over gateways: their deviation over their mean, at the end.
+    #[must_use]
+    pub fn imbalance(&self) -> Option<f64> {
+        let look = self
+            .series
+            .iter()
+            .rev()
+            .find_map(|second| second.look.as_ref())?;
+        let each = self.processes.iter().zip(&look.processes);
+        let gateways = each.filter(|(process, _)| process.watched.role == "gateway");
+        let files: Vec<f64> = gateways
+            .filter_map(|(_, usage)| Some(f64::from(usage.as_ref()?.files)))
+            .collect();
+        let mean = files.iter().sum::<f64>() / files.len() as f64;
+        let deviation = files.iter().map(|n| (n - mean).powi(2)).sum::<f64>();
+        (files.len() > 1).then(|| (deviation / files.len() as f64).sqrt() / mean)
     }
 
     /// CPU microseconds of the whole server for each delivery.
@@ -331,6 +367,7 @@ impl Outcome {
         Judged {
             demand: super::slo::Slo(vec![demand.clone()]).to_string(),
             measured,
+            unit: demand.subject.unit(),
             met,
         }
     }
@@ -391,7 +428,38 @@ fn processes(watched: &[Watched], looks: &[&Look]) -> Vec<Process> {
             cpu_seconds,
             memory_max: usages.iter().map(|usage| usage.memory).max().unwrap_or(0),
             files_max: usages.iter().map(|usage| usage.files).max().unwrap_or(0),
+            files_limit: usages.iter().map(|u| u.files_limit).max().unwrap_or(0),
+            stopped: usages.iter().filter(|usage| usage.stopped).count() as f64
+                / usages.len().max(1) as f64,
         }
     });
     each.collect()
+}
+
+/// A time that is bad while a fault lasts, in milliseconds: what people notice.
+const NOTICED_MS: f64 = 1_000.0;
+/// Good seconds in a row that are a recovery.
+const GOOD_SECONDS: u32 = 3;
+
+/// How long after each fault everything was good again.
+fn recovered(marks: Vec<Mark>, seconds: &BTreeMap<u32, Second>) -> Vec<Mark> {
+    let good = |number: u32| {
+        seconds.get(&number).is_some_and(|second| {
+            let slow = [Measure::Ack, Measure::Delivery].iter().any(|measure| {
+                let times = second.times.get(measure);
+                times.is_some_and(|times| times[1] > NOTICED_MS)
+            });
+            second.errors.is_empty() && !slow && second.reported > 0
+        })
+    };
+    let last = seconds.keys().last().copied().unwrap_or(0);
+    let marks = marks.into_iter().map(|mark| {
+        let mut starts = mark.healed..=last;
+        let from = starts.find(|from| (*from..from + GOOD_SECONDS).all(good));
+        Mark {
+            recovered_after: from.map(|from| from - mark.healed),
+            ..mark
+        }
+    });
+    marks.collect()
 }

@@ -4,6 +4,7 @@ mod generators;
 mod history;
 
 use std::path::PathBuf;
+use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -12,6 +13,7 @@ use banter_protocol::id::Seq;
 
 use self::generators::Generators;
 use super::engine::now_ns;
+use super::fault::{Fault, Faults};
 use super::outcome::{Outcome, Second, Series};
 use super::plan::{Command, Person, Plan, Told};
 use super::profile::Profile;
@@ -28,6 +30,8 @@ const OTHER_FILES: u64 = 800;
 const GENERATOR_SOCKETS: u32 = 12_000;
 /// Deliveries a second that one generator reads without trouble.
 const GENERATOR_DELIVERIES: f64 = 60_000.0;
+/// Seconds from one look for other processes to the next.
+const LOOK_AGAIN: u32 = 5;
 /// From the order to the first action.
 const LEAD_NS: u64 = 200_000_000;
 /// How long generators may take to tell what they saw.
@@ -50,10 +54,15 @@ pub struct Load {
     pub generators: Option<u32>,
     /// Chance is had again with it.
     pub seed: u64,
+    /// What is done to the server meanwhile.
+    pub faults: Vec<Fault>,
 }
 
+/// Tells the server's processes.
+pub type LookAgain = Rc<dyn Fn() -> Result<Vec<Watched>>>;
+
 /// Where a load finds what it needs.
-#[derive(Debug)]
+#[derive(Clone)]
 pub struct Stage {
     /// The server.
     pub server: Server,
@@ -63,6 +72,8 @@ pub struct Stage {
     pub generator: (PathBuf, Vec<String>),
     /// Set to end the load early.
     pub stop: &'static AtomicBool,
+    /// Tells the processes anew, where they may change.
+    pub look_again: Option<LookAgain>,
 }
 
 /// What happens meanwhile.
@@ -85,6 +96,15 @@ impl Load {
     pub fn actions_per_second(&self) -> f64 {
         self.rate
             .unwrap_or_else(|| self.profile.rate_of(self.users))
+    }
+
+    /// The same for so many times the users.
+    #[must_use]
+    pub fn scaled(&self, times: u32) -> Self {
+        let mut scaled = self.clone();
+        scaled.users = self.users.saturating_mul(times);
+        scaled.profile.users = scaled.users;
+        scaled
     }
 
     /// Puts the load on the server. The accounts are made before anything is measured.
@@ -254,6 +274,7 @@ impl Load {
             measured_ns,
             end_ns,
         })?;
+        let mut faults = Faults::new(&self.faults, start_ns, measured_ns);
         let mut stopped = false;
         let mut looks = 0;
         while !generators.are_done() {
@@ -262,9 +283,18 @@ impl Load {
             if now >= next {
                 series.look(watch.look(looks));
                 looks += 1;
+                if let Some(again) = &stage.look_again
+                    && looks.is_multiple_of(LOOK_AGAIN)
+                {
+                    watch.set(again().unwrap_or_default());
+                }
                 continue;
             }
-            match generators.hear(Duration::from_nanos(next - now))? {
+            for done in faults.act(now, &watch.watched) {
+                view(Progress::Says(&done));
+            }
+            let wake = next.min(faults.next().max(now));
+            match generators.hear(Duration::from_nanos(wake - now))? {
                 Some(Told::Sample(sample)) => {
                     let end = series.end();
                     if let Some(second) = series.add(*sample) {
@@ -285,6 +315,8 @@ impl Load {
                 bail!("a generator did not tell what it saw");
             }
         }
+        series.marks = std::mem::take(&mut faults.marks);
+        series.watched.clone_from(&watch.watched);
         Ok(series)
     }
 }

@@ -51,6 +51,18 @@ pub const SHARES: [(&str, f64); 6] = [
     ("max", 1.0),
 ];
 
+impl Subject {
+    /// Of what it is measured.
+    #[must_use]
+    pub const fn unit(self) -> &'static str {
+        match self {
+            Self::Time(..) => "ms",
+            Self::Errors => "%",
+            Self::Deliveries | Self::Acked => "/s",
+        }
+    }
+}
+
 impl FromStr for Demand {
     type Err = NoDemand;
 
@@ -111,10 +123,11 @@ impl fmt::Display for Slo {
 }
 
 /// What a run came to.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 #[serde(tag = "verdict", content = "reasons", rename_all = "UPPERCASE")]
 pub enum Verdict {
     /// Everything demanded was so, and nothing was lost.
+    #[default]
     Pass,
     /// Something was not, and the server is the reason.
     Fail(Vec<String>),
@@ -160,8 +173,21 @@ pub struct Judged {
     pub demand: String,
     /// What was measured; `None`: nothing.
     pub measured: Option<f64>,
+    /// Of what: `ms`, `%` or `/s`.
+    pub unit: &'static str,
     /// Whether it is as demanded.
     pub met: bool,
+}
+
+impl Judged {
+    /// What was measured, in words.
+    #[must_use]
+    pub fn measured(&self) -> String {
+        match self.measured {
+            Some(measured) => format!("{} {}", number(measured), self.unit),
+            None => "nothing measured".to_owned(),
+        }
+    }
 }
 
 /// What a verdict is made from.
@@ -199,8 +225,8 @@ impl Evidence {
         let missed = self.judged.iter().filter(|judged| !judged.met);
         let missed: Vec<_> = missed
             .filter_map(|judged| {
-                let measured = judged.measured?;
-                Some(format!("{}: it was {}", judged.demand, number(measured)))
+                judged.measured?;
+                Some(format!("{}: it was {}", judged.demand, judged.measured()))
             })
             .collect();
         if missed.is_empty() {
@@ -280,6 +306,7 @@ mod tests {
         let judged = |measured, met| Judged {
             demand: "ack_p99<1ms".to_owned(),
             measured,
+            unit: "ms",
             met,
         };
         let of = |judged, disturbed: &[&str]| Evidence {

@@ -94,7 +94,7 @@ fn times(outcome: &Outcome, text: &mut String) {
         .iter()
         .filter(|row| row.measure != Measure::Late)
     {
-        let _ = write!(text, "{:<12}{:>10}", row.measure.name(), row.count);
+        let _ = write!(text, "{:<12}{:>10}", row.measure.name(), whole(row.count));
         for ms in &row.ms {
             let _ = write!(text, "{:>10}", number(*ms));
         }
@@ -126,6 +126,24 @@ fn costs(outcome: &Outcome, text: &mut String) {
             let us = number(outcome.us_per_delivery());
             let _ = writeln!(text, "{us} µs of CPU a delivery, everything included");
         }
+    }
+    if let Some(imbalance) = outcome.imbalance() {
+        let percent = number(imbalance * 100.0);
+        let _ = writeln!(
+            text,
+            "sockets of gateways differ by {percent}% of their mean"
+        );
+    }
+    let looks = outcome
+        .series
+        .iter()
+        .filter_map(|second| second.look.as_ref()?.queue);
+    if let Some(age) = looks.map(|queue| queue.oldest_s).reduce(f64::max) {
+        let _ = writeln!(
+            text,
+            "the oldest entry of the queue was {} s old",
+            number(age)
+        );
     }
     let late = outcome.time(Measure::Late, 0.99).unwrap_or(0.0);
     let [one, five, fifteen] = outcome.load;
@@ -185,13 +203,24 @@ fn audit(outcome: &Outcome, text: &mut String) {
 }
 
 fn verdict(outcome: &Outcome, text: &mut String) {
+    for mark in &outcome.marks {
+        let recovered = match mark.recovered_after {
+            Some(after) => format!("everything was well again {after} s after it was over"),
+            None => "it did not recover while anybody looked".to_owned(),
+        };
+        let _ = writeln!(
+            text,
+            "fault at {} s: {}: {recovered}",
+            mark.second, mark.text
+        );
+    }
     text.push('\n');
     for judged in &outcome.judged {
         let measured = judged
             .measured
             .map_or("nothing measured".to_owned(), number);
         let mark = if judged.met { "met" } else { "MISSED" };
-        let _ = writeln!(text, "{:<28}{measured:>12}  {mark}", judged.demand);
+        let _ = writeln!(text, "{:<28}{measured:>16}  {mark}", judged.demand);
     }
     for remark in &outcome.remarks {
         let _ = writeln!(text, "note: {remark}");

@@ -1,11 +1,14 @@
 //! What every process of the server costs, second by second, and how busy the machine is.
 
+use std::collections::BTreeMap;
 use std::fs;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use rustix::process::Pid;
 use serde::Serialize;
 
+use super::queue::{Depth, Queue};
 use crate::process;
 
 /// A process that is watched.
@@ -17,17 +20,24 @@ pub struct Watched {
     pub role: String,
     /// Its number.
     pub pid: i32,
+    /// Where it tells its metrics.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub admin: Option<SocketAddr>,
 }
 
-/// One process in one second.
+/// One process in one second, with all that it has started.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct Usage {
     /// Cores that it kept busy.
     pub cores: f64,
-    /// Resident memory, in bytes.
+    /// Resident memory in bytes; what processes share counts once.
     pub memory: u64,
-    /// Open files, sockets among them.
+    /// Open files of the fullest of its processes, sockets among them.
     pub files: u32,
+    /// How many that one may have open.
+    pub files_limit: u32,
+    /// Whether it stood still, stopped by a signal.
+    pub stopped: bool,
 }
 
 /// One second of everything.
@@ -45,13 +55,16 @@ pub struct Look {
     pub others: f64,
     /// The machine's load averages of 1, 5 and 15 minutes.
     pub load: [f64; 3],
+    /// The queue between gateways and the database, where there is one.
+    pub queue: Option<Depth>,
 }
 
 /// Accounts at the last look.
 #[derive(Debug, Clone)]
 struct Accounts {
     at: u64,
-    watched: Vec<Option<Duration>>,
+    /// CPU time of each process of each family.
+    watched: Vec<BTreeMap<i32, Duration>>,
     generators: Vec<Duration>,
     idle: Duration,
 }
@@ -63,6 +76,7 @@ pub struct Watch {
     pub watched: Vec<Watched>,
     generators: Vec<i32>,
     last: Accounts,
+    queue: Queue,
 }
 
 impl Watch {
@@ -72,18 +86,29 @@ impl Watch {
         let mut generators = generators.to_vec();
         generators.push(rustix::process::getpid().as_raw_nonzero().get());
         let last = accounts(&watched, &generators);
+        let admins = watched.iter().filter_map(|watched| watched.admin);
         Self {
+            queue: Queue::follow(admins.collect()),
             watched,
             generators,
             last,
         }
     }
 
-    /// Watches other processes of the server from now on.
+    /// Processes may have begun anew, or been added; names keep their places.
     pub fn set(&mut self, watched: Vec<Watched>) {
-        if watched != self.watched {
-            self.watched = watched;
-            self.last = accounts(&self.watched, &self.generators);
+        for found in watched {
+            match self
+                .watched
+                .iter_mut()
+                .find(|known| known.name == found.name)
+            {
+                Some(known) => known.pid = found.pid,
+                None => {
+                    self.watched.push(found);
+                    self.last.watched.push(BTreeMap::new());
+                }
+            }
         }
     }
 
@@ -92,15 +117,19 @@ impl Watch {
         let now = accounts(&self.watched, &self.generators);
         let wall = Duration::from_nanos(now.at - self.last.at).as_secs_f64();
         let cores = |time: Duration| time.as_secs_f64() / wall.max(1e-3);
-        let processes = self.watched.iter().enumerate().map(|(number, watched)| {
-            let (before, after) = (self.last.watched[number]?, now.watched[number]?);
-            let pid = Pid::from_raw(watched.pid)?;
-            Some(Usage {
-                cores: cores(after.saturating_sub(before)),
-                memory: resident(pid),
-                files: files(pid),
-            })
-        });
+        let families = self.last.watched.iter().zip(&now.watched);
+        let processes = families
+            .zip(&self.watched)
+            .map(|((before, after), watched)| {
+                let used = after.iter().map(|(pid, time)| {
+                    let before = before.get(pid).copied().unwrap_or_default();
+                    time.saturating_sub(before)
+                });
+                after.contains_key(&watched.pid).then(|| Usage {
+                    cores: cores(used.sum()),
+                    ..usage(watched.pid, after.keys())
+                })
+            });
         let processes: Vec<Option<Usage>> = processes.collect();
         let each = self.last.generators.iter().zip(&now.generators);
         let each: Vec<f64> = each.map(|(a, b)| cores(b.saturating_sub(*a))).collect();
@@ -118,6 +147,7 @@ impl Watch {
             busiest_generator: each.iter().copied().fold(0.0, f64::max),
             others,
             load: load_averages(),
+            queue: self.queue.depth(),
         }
     }
 }
@@ -125,9 +155,14 @@ impl Watch {
 fn accounts(watched: &[Watched], generators: &[i32]) -> Accounts {
     let time = |pid: i32| Pid::from_raw(pid).and_then(|pid| process::cpu_time(pid).ok());
     let machine = process::machine();
+    let parents = parents();
+    let family = |watched: &Watched| -> BTreeMap<i32, Duration> {
+        let pids = family_among(watched.pid, &parents).into_iter();
+        pids.filter_map(|pid| Some((pid, time(pid)?))).collect()
+    };
     Accounts {
         at: super::engine::now_ns(),
-        watched: watched.iter().map(|watched| time(watched.pid)).collect(),
+        watched: watched.iter().map(family).collect(),
         generators: generators
             .iter()
             .map(|pid| time(*pid).unwrap_or_default())
@@ -136,17 +171,84 @@ fn accounts(watched: &[Watched], generators: &[i32]) -> Accounts {
     }
 }
 
-/// Resident memory by the quick account, which may be some pages old.
-fn resident(pid: Pid) -> u64 {
-    let text = fs::read_to_string(format!("/proc/{}/statm", pid.as_raw_nonzero()));
-    let text = text.unwrap_or_default();
-    let pages = text.split(' ').nth(1).and_then(|pages| pages.parse().ok());
-    pages.unwrap_or(0_u64) * rustix::param::page_size() as u64
+/// A process and all that it has started, as far as they are there.
+pub(super) fn family(pid: i32) -> Vec<i32> {
+    family_among(pid, &parents())
 }
 
-fn files(pid: Pid) -> u32 {
-    let listed = fs::read_dir(format!("/proc/{}/fd", pid.as_raw_nonzero()));
+fn family_among(pid: i32, parents: &BTreeMap<i32, i32>) -> Vec<i32> {
+    let mut family = vec![pid];
+    let mut next = 0;
+    while let Some(parent) = family.get(next).copied() {
+        let children = parents.iter().filter(|(_, of)| **of == parent);
+        family.extend(children.map(|(child, _)| *child));
+        next += 1;
+    }
+    family
+}
+
+/// The parent of each process.
+fn parents() -> BTreeMap<i32, i32> {
+    let Ok(entries) = fs::read_dir("/proc") else {
+        return BTreeMap::new();
+    };
+    let pids = entries.flatten();
+    let pids = pids.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
+    pids.filter_map(|pid| Some((pid, stat(pid)?.1))).collect()
+}
+
+/// State and parent of a process.
+fn stat(pid: i32) -> Option<(String, i32)> {
+    let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The second field is a name in parentheses, which may contain anything.
+    let mut fields = text.rsplit_once(')')?.1.split_ascii_whitespace();
+    let state = fields.next()?.to_owned();
+    Some((state, fields.next()?.parse().ok()?))
+}
+
+/// Memory and files of a family.
+fn usage<'a>(root: i32, family: impl Iterator<Item = &'a i32>) -> Usage {
+    let mut usage = Usage {
+        stopped: stat(root).is_some_and(|(state, _)| state == "T"),
+        ..Usage::default()
+    };
+    for pid in family {
+        let (resident, shared) = memory(*pid);
+        usage.memory += if *pid == root {
+            resident
+        } else {
+            resident.saturating_sub(shared)
+        };
+        let files = files(*pid);
+        if files >= usage.files {
+            usage.files = files;
+            usage.files_limit = files_limit(*pid);
+        }
+    }
+    usage
+}
+
+/// Resident memory, and what of it others may share, by the quick account of the kernel.
+fn memory(pid: i32) -> (u64, u64) {
+    let text = fs::read_to_string(format!("/proc/{pid}/statm")).unwrap_or_default();
+    let mut pages = text
+        .split(' ')
+        .skip(1)
+        .map(|pages| pages.parse().unwrap_or(0));
+    let mut bytes = || pages.next().unwrap_or(0_u64) * rustix::param::page_size() as u64;
+    (bytes(), bytes())
+}
+
+fn files(pid: i32) -> u32 {
+    let listed = fs::read_dir(format!("/proc/{pid}/fd"));
     listed.map_or(0, |files| u32::try_from(files.count()).unwrap_or(u32::MAX))
+}
+
+fn files_limit(pid: i32) -> u32 {
+    let text = fs::read_to_string(format!("/proc/{pid}/limits")).unwrap_or_default();
+    let line = text.lines().find(|line| line.starts_with("Max open files"));
+    let soft = line.and_then(|line| line.split_ascii_whitespace().nth(3)?.parse().ok());
+    soft.unwrap_or(u32::MAX)
 }
 
 fn load_averages() -> [f64; 3] {
@@ -166,6 +268,7 @@ mod tests {
             name: "me".to_owned(),
             role: "test".to_owned(),
             pid: me,
+            admin: None,
         };
         let gone = Watched {
             pid: i32::MAX,

@@ -10,11 +10,13 @@ mod database;
 mod destination;
 mod display;
 mod keys;
+mod load;
 mod new_epoch;
 mod nginx_config;
 mod queue;
 mod send;
 mod serve;
+mod stress;
 mod tail;
 mod telemetry;
 mod usage;
@@ -62,6 +64,8 @@ enum Command {
     Queue(queue::Queue),
     NewEpoch(new_epoch::NewEpoch),
     NginxConfig(nginx_config::NginxConfig),
+    Load(load::Load),
+    Stress(stress::Stress),
     Completions(completions::Completions),
 }
 
@@ -87,6 +91,14 @@ fn main() -> ExitCode {
         Command::Queue(command) => command.run(),
         Command::NewEpoch(command) => command.run(),
         Command::NginxConfig(command) => command.run(),
+        Command::Load(command) => match command.run() {
+            Ok(verdict) => return ExitCode::from(verdict),
+            Err(error) => Err(error),
+        },
+        Command::Stress(command) => match command.run() {
+            Ok(verdict) => return ExitCode::from(verdict),
+            Err(error) => Err(error),
+        },
         Command::Completions(command) => command.run(),
     };
     let Err(error) = done else {

@@ -1,10 +1,12 @@
 //! HTTP/1.1 on one kept connection, without anything that would blur a measured time.
 
+use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
+use std::sync::Mutex;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, anyhow, bail};
 use serde::de::DeserializeOwned;
 
 /// How long one answer may take.
@@ -13,7 +15,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// A connection to a server.
 #[derive(Debug)]
 pub struct Http {
-    server: SocketAddr,
+    host: String,
     stream: BufReader<TcpStream>,
 }
 
@@ -46,11 +48,19 @@ impl Http {
     /// # Errors
     /// Nobody listens there.
     pub fn connect(server: SocketAddr) -> Result<Self> {
+        Self::connect_as(server, &server.to_string())
+    }
+
+    /// Connects to a server that goes by a name.
+    ///
+    /// # Errors
+    /// Nobody listens there.
+    pub fn connect_as(server: SocketAddr, host: &str) -> Result<Self> {
         let stream = TcpStream::connect(server).context("connect to the server")?;
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(PATIENCE))?;
         Ok(Self {
-            server,
+            host: host.to_owned(),
             stream: BufReader::new(stream),
         })
     }
@@ -62,7 +72,7 @@ impl Http {
     pub fn ask(&mut self, method: &str, path: &str, token: &str, body: &str) -> Result<Answer> {
         let mut head = format!(
             "{method} {path} HTTP/1.1\r\nHost: {}\r\nContent-Length: {}\r\n",
-            self.server,
+            self.host,
             body.len()
         );
         if !token.is_empty() {
@@ -111,4 +121,44 @@ impl Http {
         line.truncate(line.trim_end().len());
         Ok(line)
     }
+}
+
+/// Does something for each item, over several connections at once. The order of the results is
+/// that of the items.
+///
+/// # Errors
+/// The first that any of it meets.
+pub fn together<T: Sync, R: Send>(
+    connect: impl Fn() -> Result<Http> + Sync,
+    callers: usize,
+    items: &[T],
+    work: impl Fn(&mut Http, &T) -> Result<R> + Sync,
+) -> Result<Vec<R>> {
+    let share = items.len().div_ceil(callers).max(1);
+    let results = Mutex::new(BTreeMap::new());
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = items
+            .chunks(share)
+            .enumerate()
+            .map(|(number, items)| {
+                let (results, work, connect) = (&results, &work, &connect);
+                scope.spawn(move || -> Result<()> {
+                    let mut http = connect()?;
+                    let done: Result<Vec<R>> =
+                        items.iter().map(|item| work(&mut http, item)).collect();
+                    let mut results = results.lock().map_err(|_| anyhow!("a caller panicked"))?;
+                    results.insert(number, done?);
+                    Ok(())
+                })
+            })
+            .collect();
+        for thread in threads {
+            thread.join().map_err(|_| anyhow!("a caller panicked"))??;
+        }
+        Ok::<_, anyhow::Error>(())
+    })?;
+    let results = results
+        .into_inner()
+        .map_err(|_| anyhow!("a caller panicked"))?;
+    Ok(results.into_values().flatten().collect())
 }

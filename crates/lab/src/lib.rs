@@ -19,6 +19,10 @@ pub mod machine;
 
 pub mod statistics;
 
+pub mod audit;
+
+pub mod load;
+
 pub mod commit;
 
 pub mod seed;

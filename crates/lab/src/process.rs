@@ -111,7 +111,7 @@ impl Cost {
 
 /// CPU time of a process, threads that have ended included. The kernel counts it in nanoseconds and
 /// tells it in ticks, of a hundredth of a second here.
-fn cpu_time(process: Pid) -> Result<Duration> {
+pub(crate) fn cpu_time(process: Pid) -> Result<Duration> {
     let path = format!("/proc/{}/stat", process.as_raw_nonzero());
     let text = fs::read_to_string(&path).with_context(|| format!("read {path}"))?;
     // The second field is a name in parentheses, which may contain anything.
@@ -123,7 +123,7 @@ fn cpu_time(process: Pid) -> Result<Duration> {
 }
 
 /// Idle and stolen time of all cores together.
-fn machine() -> Result<(Duration, Duration)> {
+pub(crate) fn machine() -> Result<(Duration, Duration)> {
     let text = fs::read_to_string("/proc/stat").context("read /proc/stat")?;
     let line = text.lines().next().unwrap_or_default();
     let fields: Vec<u64> = line
@@ -168,7 +168,7 @@ pub fn raise_descriptors() -> u64 {
     current.unwrap_or(u64::MAX)
 }
 
-fn cores_online() -> usize {
+pub(crate) fn cores_online() -> usize {
     let online = fs::read_to_string("/proc/stat").unwrap_or_default();
     let cores = online.lines().filter(|line| {
         line.strip_prefix("cpu")

@@ -4,16 +4,15 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use anyhow::{Context as _, Result, anyhow};
+use anyhow::{Context as _, Result};
 use banter_protocol::id::ChannelId;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::generator::{Generator, Load, Pace, Seat};
-use crate::http::Http;
+use crate::http::{self, Http};
 use crate::service::Service;
 
 /// Every account's password; what it guards is gone with the directory.
@@ -243,40 +242,14 @@ fn expiry(users: &BTreeMap<String, Tokens>) -> u64 {
     now_s() + lasting.unwrap_or(0)
 }
 
-/// Does something for each item, over several connections. The order of the results is that of the
-/// items.
+/// Does something for each item, over several connections.
 fn together<T: Sync, R: Send>(
     service: &Service,
     items: &[T],
     work: impl Fn(&mut Http, &T) -> Result<R> + Sync,
 ) -> Result<Vec<R>> {
-    let share = items.len().div_ceil(CALLERS).max(1);
-    let results = Mutex::new(BTreeMap::new());
-    std::thread::scope(|scope| {
-        let threads: Vec<_> = items
-            .chunks(share)
-            .enumerate()
-            .map(|(number, items)| {
-                let (results, work) = (&results, &work);
-                scope.spawn(move || -> Result<()> {
-                    let mut http = Http::connect(service.address())?;
-                    let done: Result<Vec<R>> =
-                        items.iter().map(|item| work(&mut http, item)).collect();
-                    let mut results = results.lock().map_err(|_| anyhow!("a caller panicked"))?;
-                    results.insert(number, done?);
-                    Ok(())
-                })
-            })
-            .collect();
-        for thread in threads {
-            thread.join().map_err(|_| anyhow!("a caller panicked"))??;
-        }
-        Ok::<_, anyhow::Error>(())
-    })?;
-    let results = results
-        .into_inner()
-        .map_err(|_| anyhow!("a caller panicked"))?;
-    Ok(results.into_values().flatten().collect())
+    let connect = || Http::connect(service.address());
+    http::together(connect, CALLERS, items, work)
 }
 
 fn fill_people(service: &Service, path: &Path) -> Result<()> {

@@ -45,6 +45,18 @@ impl Service {
     /// # Errors
     /// It does not start; the error has what it said.
     pub fn start(binary: &Path, directory: &Path) -> Result<Self> {
+        Self::start_as(binary, directory, |_| {})
+    }
+
+    /// The same, after a change of the command.
+    ///
+    /// # Errors
+    /// It does not start; the error has what it said.
+    pub fn start_as(
+        binary: &Path,
+        directory: &Path,
+        change: impl FnOnce(&mut Command),
+    ) -> Result<Self> {
         let (address, admin) = (free_address()?, free_address()?);
         let log = directory.join("banter.log");
         let mut command = Command::new(binary);
@@ -67,6 +79,7 @@ impl Service {
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(File::create(&log).with_context(|| format!("write {}", log.display()))?);
+        change(&mut command);
         let begun = Instant::now();
         let child = command
             .spawn()

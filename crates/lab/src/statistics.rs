@@ -35,6 +35,28 @@ impl Times {
         added.expect("all have the same bounds");
     }
 
+    /// What was counted: microseconds, and how often; only what occurred.
+    #[must_use]
+    pub fn counts(&self) -> Vec<(u64, u64)> {
+        let recorded = self.histogram.iter_recorded();
+        recorded
+            .map(|step| (step.value_iterated_to(), step.count_at_value()))
+            .collect()
+    }
+
+    /// Counts what [`Self::counts`] of another told.
+    pub fn add_counts(&mut self, counts: &[(u64, u64)]) {
+        for (micros, count) in counts {
+            let micros = (*micros).clamp(1, MICROSECONDS_MAX);
+            self.histogram.saturating_record_n(micros, *count);
+        }
+    }
+
+    /// Forgets everything.
+    pub fn clear(&mut self) {
+        self.histogram.reset();
+    }
+
     /// How many were counted.
     #[must_use]
     pub fn len(&self) -> u64 {

@@ -226,8 +226,11 @@ impl Login {
     }
 }
 
-/// The secret of these settings.
-fn server_secret(settings: &Settings) -> Result<ServerSecret, StartError> {
+/// The secret of these settings, made where there is none.
+///
+/// # Errors
+/// [`StartError::Secret`].
+pub fn server_secret(settings: &Settings) -> Result<ServerSecret, StartError> {
     if let Some(secret) = &settings.auth.secret {
         return Ok(ServerSecret::from_text(secret.reveal()));
     }

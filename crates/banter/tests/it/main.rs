@@ -13,6 +13,7 @@ mod foreign;
 mod history;
 mod hostile;
 mod limits;
+mod load;
 mod login;
 mod metrics;
 mod nginx;

@@ -1,0 +1,95 @@
+//! What people do in a load, from the command line.
+
+use anyhow::Result;
+use banter_lab::load::profile::{BUILT_IN, Profile, Span};
+use banter_lab::load::run;
+use banter_lab::load::slo::Slo;
+use clap::Args;
+
+use crate::usage::Wrong;
+
+/// Who does what, for how long, and what is demanded.
+#[derive(Debug, Args)]
+pub(crate) struct People {
+    /// What people do: the name of a profile, or a file
+    #[arg(long, value_name = "NAME|FILE", default_value = "community")]
+    profile: String,
+    /// How many people [default: the profile's]
+    #[arg(long, value_name = "N")]
+    users: Option<u32>,
+    /// How long is measured, such as 30s or 10m [default: the profile's]
+    #[arg(long, value_name = "TIME")]
+    duration: Option<Span>,
+    /// Before anything is measured [default: the profile's]
+    #[arg(long, value_name = "TIME")]
+    warm_up: Option<Span>,
+    /// Actions a second of all together [default: the profile's]
+    #[arg(long, value_name = "N", value_parser = rate)]
+    rate: Option<f64>,
+    /// What is demanded [default: the profile's]
+    #[arg(long, value_name = "DEMAND,…")]
+    slo: Option<Slo>,
+    /// Generators, each a process [default: as many as it takes]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=60))]
+    generators: Option<u32>,
+    /// Chance is had again with the same number
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    seed: u64,
+}
+
+fn rate(text: &str) -> Result<f64, &'static str> {
+    let rate: f64 = text.parse().map_err(|_| "not a number")?;
+    if rate.is_finite() && rate >= 0.0 {
+        return Ok(rate);
+    }
+    Err("a rate is not negative")
+}
+
+impl People {
+    /// What is to be put on a server.
+    ///
+    /// # Errors
+    /// What of it cannot be used.
+    pub(crate) fn load(&self) -> Result<run::Load, Wrong> {
+        let (name, text) = self.profile()?;
+        let wrong = |error: &dyn std::fmt::Display| Wrong(format!("--profile {name}: {error}"));
+        let mut profile = Profile::parse(&text).map_err(|error| wrong(&error))?;
+        profile.users = self.users.unwrap_or(profile.users);
+        if let Some(Span(duration)) = self.duration {
+            profile.duration = duration;
+        }
+        if let Some(Span(warm_up)) = self.warm_up {
+            profile.warm_up = warm_up;
+        }
+        profile.check().map_err(|error| Wrong(error.to_string()))?;
+        let slo = match &self.slo {
+            Some(slo) => slo.clone(),
+            None => profile.slo.parse().map_err(|error| wrong(&error))?,
+        };
+        Ok(run::Load {
+            users: profile.users,
+            profile,
+            name,
+            rate: self.rate,
+            slo,
+            generators: self.generators,
+            seed: self.seed,
+            faults: Vec::new(),
+        })
+    }
+
+    /// The profile's name and text.
+    fn profile(&self) -> Result<(String, String), Wrong> {
+        if let Some((name, text)) = BUILT_IN.iter().find(|(name, _)| *name == self.profile) {
+            return Ok(((*name).to_owned(), (*text).to_owned()));
+        }
+        let text = std::fs::read_to_string(&self.profile).map_err(|error| {
+            let names = BUILT_IN.map(|(name, _)| name).join(", ");
+            Wrong(format!(
+                "--profile {}: neither a profile ({names}) nor a file ({error})",
+                self.profile
+            ))
+        })?;
+        Ok((self.profile.clone(), text))
+    }
+}

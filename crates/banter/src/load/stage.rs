@@ -1,0 +1,267 @@
+//! Where a load is put: on a server that is there, or on one that is started for it.
+
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use anyhow::{Context as _, Result};
+use banter_lab::load::fault::{Fault, Harm};
+use banter_lab::load::roster::Roster;
+use banter_lab::load::run::{LookAgain, Stage};
+use banter_lab::load::target::Server;
+use banter_lab::load::watch::Watched;
+use banter_lab::process::raise_descriptors;
+use banter_lab::service::Service;
+use banter_protocol::limit;
+use clap::Args;
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::screen::Screen;
+use super::{accounts, cluster};
+use crate::usage::Wrong;
+use crate::{data_dir, run_async};
+
+/// Set by the first Ctrl-C.
+static STOP: AtomicBool = AtomicBool::new(false);
+/// Files of a server besides its sockets.
+const OTHER_FILES: u64 = 200;
+
+/// Which server.
+#[derive(Debug, Args)]
+pub(crate) struct Target {
+    /// Start a server for it, and end it afterwards
+    #[arg(long, conflicts_with_all = ["server", "cluster"])]
+    embedded: bool,
+    /// A server that is there; its registration must be open
+    #[arg(long, value_name = "URL", conflicts_with = "cluster")]
+    server: Option<String>,
+    /// The cluster that runs on this machine
+    #[arg(long)]
+    cluster: bool,
+    /// With --embedded: keep the data there, and use its accounts again [default: a new one].
+    /// With --cluster: which one
+    #[arg(long, value_name = "DIRECTORY", conflicts_with = "server")]
+    data_dir: Option<PathBuf>,
+}
+
+/// Whether somebody wants it to end.
+pub(crate) fn is_stopped() -> bool {
+    STOP.load(Ordering::Relaxed)
+}
+
+/// A load's surroundings.
+pub(crate) struct Set {
+    pub(crate) stage: Stage,
+    pub(crate) roster: Roster,
+    service: Option<Service>,
+    /// Dropped last: the server is gone by then.
+    #[expect(dead_code, reason = "kept until everything has ended")]
+    scratch: Option<Scratch>,
+}
+
+/// A directory that is removed in the end.
+struct Scratch(PathBuf);
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        // What cannot be removed is in the system's folder for what is temporary.
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+impl Target {
+    /// Whether it says which server.
+    ///
+    /// # Errors
+    /// What is wrong.
+    pub(crate) fn check(&self) -> Result<(), Wrong> {
+        match &self.server {
+            Some(url) => Server::at(url)
+                .map(drop)
+                .map_err(|error| Wrong(error.to_string())),
+            None if self.embedded => Ok(()),
+            None => Err(Wrong(
+                "--embedded or --server URL: say which server".to_owned(),
+            )),
+        }
+    }
+
+    /// Prepares everything for so many users.
+    ///
+    /// # Errors
+    /// The server cannot be started, or there are too few descriptors.
+    pub(crate) fn set(&self, users: u32, screen: &Screen) -> Result<Set> {
+        stop_on_signals()?;
+        let program = std::env::current_exe().context("find this program")?;
+        let generator = (program.clone(), vec!["load".into(), "--generator".into()]);
+        if let Some(url) = &self.server {
+            return there(url, Vec::new(), None, generator);
+        }
+        if self.cluster {
+            let dir = self.data_dir.clone();
+            let status = cluster::status(&program, dir.as_ref())?;
+            let (url, watched) = (status.url.clone(), status.watched());
+            let again = move || Ok(cluster::status(&program, dir.as_ref())?.watched());
+            return there(&url, watched, Some(Rc::new(again)), generator);
+        }
+        let files = raise_descriptors();
+        let needed = u64::from(users) + OTHER_FILES;
+        anyhow::ensure!(
+            files >= needed,
+            "a server of {users} users needs {needed} open files, and {files} are allowed: raise \
+             the hard limit (ulimit -Hn), or use fewer users"
+        );
+        let (dir, scratch) = match &self.data_dir {
+            Some(dir) => (dir.clone(), None),
+            None => {
+                let name = format!("banter-load-{}", std::process::id());
+                let dir = std::env::temp_dir().join(name);
+                (dir.clone(), Some(Scratch(dir)))
+            }
+        };
+        data_dir::keep_private();
+        data_dir::create(&dir)?;
+        let dir = dir.canonicalize().context("find the data directory")?;
+        let mut roster = Roster::open(&dir.join("load.json"))?;
+        screen.says(&format!("starting a server on {}", dir.display()));
+        roster.make(users, &|names, password| {
+            accounts::make(&dir, names, password)
+        })?;
+        let service = serve(&program, &dir)?;
+        let watched = Watched {
+            name: "banter".to_owned(),
+            role: "serve".to_owned(),
+            pid: service.process().as_raw_nonzero().get(),
+            admin: None,
+        };
+        let stage = Stage {
+            server: service.address().into(),
+            watched: vec![watched],
+            generator,
+            stop: &STOP,
+            look_again: None,
+        };
+        Ok(Set {
+            stage,
+            roster,
+            service: Some(service),
+            scratch,
+        })
+    }
+}
+
+/// A server that is there.
+fn there(
+    url: &str,
+    watched: Vec<Watched>,
+    look_again: Option<LookAgain>,
+    generator: (PathBuf, Vec<String>),
+) -> Result<Set> {
+    let server = Server::at(url)?;
+    let reached = server.connect();
+    reached.with_context(|| format!("cannot reach {url}"))?;
+    Ok(Set {
+        stage: Stage {
+            server,
+            watched,
+            generator,
+            stop: &STOP,
+            look_again,
+        },
+        roster: Roster::open(&kept_for(url)?)?,
+        service: None,
+        scratch: None,
+    })
+}
+
+impl Set {
+    /// Whether a fault can be done here.
+    ///
+    /// # Errors
+    /// There is no such process, or nobody would start it again.
+    pub(crate) fn knows(&self, fault: &Fault) -> Result<(), Wrong> {
+        let watched = &self.stage.watched;
+        let names: Vec<_> = watched
+            .iter()
+            .map(|watched| watched.name.as_str())
+            .collect();
+        if !names.contains(&fault.name.as_str()) {
+            let names = names.join(", ");
+            return Err(Wrong(format!("--fault {fault}: there are only {names}")));
+        }
+        if fault.harm == Harm::Kill && self.service.is_some() {
+            let why = "nobody starts it again; a cluster does";
+            return Err(Wrong(format!("--fault {fault}: {why}")));
+        }
+        Ok(())
+    }
+
+    /// Ends what was started. A server that does not end well is an error of its own.
+    ///
+    /// # Errors
+    /// As said.
+    pub(crate) fn end<T>(self, outcome: Result<T>) -> Result<T> {
+        // What went wrong first is the better reason.
+        let outcome = outcome?;
+        if let Some(service) = self.service {
+            service.stop()?;
+        }
+        Ok(outcome)
+    }
+}
+
+fn serve(program: &Path, dir: &Path) -> Result<Service> {
+    Service::start_as(program, dir, |command| {
+        // A Ctrl-C is for whoever started it.
+        command.process_group(0);
+    })
+}
+
+/// Where the accounts on a server are remembered: in the user's state directory.
+fn kept_for(url: &str) -> Result<PathBuf> {
+    let state = std::env::var_os("XDG_STATE_HOME").filter(|dir| !dir.is_empty());
+    let state = match (state, std::env::var_os("HOME")) {
+        (Some(dir), _) => PathBuf::from(dir),
+        (None, Some(home)) => PathBuf::from(home).join(".local/state"),
+        (None, None) => anyhow::bail!("neither XDG_STATE_HOME nor HOME is set"),
+    };
+    let dir = state.join("banter");
+    data_dir::keep_private();
+    std::fs::create_dir_all(&dir).with_context(|| format!("cannot make {}", dir.display()))?;
+    let name: String = url
+        .chars()
+        .map(|c| if c.is_ascii_alphanumeric() { c } else { '-' })
+        .take(limit::CHANNEL_NAME_CHARS_MAX)
+        .collect();
+    Ok(dir.join(format!("load-{name}.json")))
+}
+
+/// The first Ctrl-C ends the load early, with a report of what there is; the second ends all.
+fn stop_on_signals() -> Result<()> {
+    static ONCE: AtomicBool = AtomicBool::new(false);
+    if ONCE.swap(true, Ordering::Relaxed) {
+        return Ok(());
+    }
+    let (ready, is_ready) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let _ = run_async(async {
+            let mut interrupt = signal(SignalKind::interrupt())?;
+            let mut terminate = signal(SignalKind::terminate())?;
+            let _ = ready.send(());
+            for last in [false, true] {
+                tokio::select! {
+                    _ = interrupt.recv() => {}
+                    _ = terminate.recv() => {}
+                }
+                if last {
+                    eprintln!("banter: stopped at once; there is no report");
+                    std::process::exit(1);
+                }
+                STOP.store(true, Ordering::Relaxed);
+            }
+            Ok(())
+        });
+    });
+    is_ready.recv().context("cannot handle signals")
+}

@@ -1,0 +1,75 @@
+//! `banter stress`: more and more load, until a server breaks.
+
+use anyhow::Result;
+use banter_lab::load::compare::comparison;
+use banter_lab::load::slo::Verdict;
+use banter_lab::load::stress::stress;
+use banter_lab::load::text;
+use clap::Args;
+
+use crate::load::{Circumstances, Files, People, Screen, Target};
+use crate::print;
+
+/// Raise the load until the demands are not met, and name what gave out
+///
+/// Raises the rate of a profile step by step until its demands are missed, sees whether the server
+/// recovers, narrows the limit down, and confirms what it sustains. Every step is audited as
+/// `banter load` does it.
+///
+/// Ends with 0 when a capacity was confirmed, 3 when there is none or the server lost something or
+/// did not recover, and 4 when the generator or the machine was the limit.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  banter stress --embedded --profile room --users 500 --rate 20
+  banter stress --embedded --profile rooms --users 1000 --duration 15s --html stress.html
+  banter stress --cluster --profile rooms --users 1000 --slo 'ack_p99<100ms,errors<0.1%'
+
+--rate is where it begins, --duration how long each step is measured.")]
+pub(crate) struct Stress {
+    #[command(flatten)]
+    target: Target,
+    #[command(flatten)]
+    people: People,
+    #[command(flatten)]
+    files: Files,
+}
+
+impl Stress {
+    /// Looks for the limit; returns the exit code of the verdict.
+    ///
+    /// # Errors
+    /// It cannot be looked for: there is no verdict.
+    pub(crate) fn run(&self) -> Result<u8> {
+        self.target.check()?;
+        let load = self.people.load()?;
+        let circumstances = Circumstances::now()?;
+        let screen = Screen::new();
+        screen.says(&text::plan(&load));
+        let mut set = self.target.set(load.users, &screen)?;
+        let found = stress(&load, &set.stage, &mut set.roster, &|progress| {
+            screen.show(&progress);
+        });
+        let found = set.end(found)?;
+        screen.clear();
+        let mut lines = comparison(&found.runs);
+        lines.push('\n');
+        let verdict = found.verdict();
+        let told = found.lines();
+        for line in &told {
+            lines.push_str(&format!("{line}\n"));
+        }
+        lines.push_str(&format!("{}\n", verdict.word()));
+        if let Verdict::Fail(reasons) | Verdict::Invalid(reasons) = &verdict {
+            for reason in reasons {
+                lines.push_str(&format!("  {reason}\n"));
+            }
+        }
+        let mut report = circumstances.report(found.runs);
+        report.verdict = verdict;
+        report.notes = told;
+        self.files.write(&report)?;
+        print(lines.as_bytes())?;
+        Ok(report.verdict.code())
+    }
+}

@@ -1,0 +1,60 @@
+//! The end of a load: nothing more is sent, and what is under way may arrive.
+
+use anyhow::Result;
+
+use super::{Engine, SLEEP_NS_MAX, State, now_ns};
+use crate::audit::Event;
+use crate::load::plan::Told;
+
+/// How long what is under way may take, at most.
+const DRAIN_NS_MAX: u64 = 30_000_000_000;
+/// When nothing has come for so long, nothing more will.
+const SILENCE_NS: u64 = 3_000_000_000;
+/// How long nothing may come before what has come is believed to be all.
+const QUIET_NS: u64 = 500_000_000;
+
+impl Engine<'_> {
+    /// Waits until every message was answered and nothing more comes; tells everything.
+    pub(super) fn drain(&mut self) -> Result<()> {
+        let begun = now_ns();
+        let (mut heard, mut deliveries) = (begun, self.audit.deliveries());
+        loop {
+            self.turn(SLEEP_NS_MAX)?;
+            let now = now_ns();
+            for user in 0..self.sockets.len() {
+                self.give_up_waiting(user, now);
+            }
+            if self.audit.deliveries() != deliveries {
+                (heard, deliveries) = (now, self.audit.deliveries());
+            }
+            let answered = self.sockets.iter().all(|s| s.hearing.outbox.is_empty());
+            let back = self.live() == self.sockets.len();
+            let silent = now - heard;
+            let done = answered && back && self.calls.is_quiet() && silent > QUIET_NS;
+            let hopeless = silent > SILENCE_NS && back && self.calls.is_quiet();
+            if done || hopeless || now - begun > DRAIN_NS_MAX {
+                break;
+            }
+        }
+        for socket in &self.sockets {
+            for _ in &socket.hearing.outbox {
+                self.tally.error("unanswered");
+            }
+            if socket.state != State::Live {
+                self.tally.error("socket away at the end");
+                continue;
+            }
+            for place in &socket.hearing.places {
+                self.audit.take(Event::Settled {
+                    client: socket.hearing.client,
+                    channel: place.channel,
+                });
+            }
+        }
+        let open = u32::try_from(self.live()).unwrap_or(u32::MAX);
+        let last = self.tally.sample(self.second, open);
+        (self.tell)(Told::Sample(Box::new(last)))?;
+        let audit = std::mem::take(&mut self.audit);
+        (self.tell)(Told::Done(Box::new(audit.condense())))
+    }
+}

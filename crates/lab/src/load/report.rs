@@ -1,0 +1,64 @@
+//! The report of one or more runs: as JSON with a version, and as one HTML file.
+
+mod chart;
+mod figure;
+mod html;
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use super::outcome::Outcome;
+use super::slo::Verdict;
+use crate::machine::Machine;
+
+pub use self::html::html;
+
+/// Changes when a field loses its meaning; fields may be added.
+const VERSION: u32 = 1;
+
+/// Everything about the runs of one command.
+#[derive(Debug, Serialize)]
+pub struct Report {
+    /// Form of the JSON.
+    pub version: u32,
+    /// The command that made it.
+    pub command: String,
+    /// When it began: RFC 3339.
+    pub started_at: String,
+    /// The machine and the binary.
+    pub machine: Machine,
+    /// What all runs came to.
+    #[serde(flatten)]
+    pub verdict: Verdict,
+    /// What is to be told above everything else.
+    pub notes: Vec<String>,
+    /// The runs, in their order.
+    pub runs: Vec<Outcome>,
+}
+
+impl Report {
+    /// A report of these runs; its verdict is the worst of theirs.
+    #[must_use]
+    pub fn new(command: String, started_at: String, machine: Machine, runs: Vec<Outcome>) -> Self {
+        let rank = |verdict: &Verdict| match verdict {
+            Verdict::Pass => 0,
+            Verdict::Invalid(_) => 1,
+            Verdict::Fail(_) => 2,
+        };
+        let verdicts = runs.iter().map(|run| &run.verdict);
+        let worst = verdicts.max_by_key(|verdict| rank(verdict)).cloned();
+        Self {
+            version: VERSION,
+            command,
+            started_at,
+            machine,
+            verdict: worst.unwrap_or(Verdict::Pass),
+            notes: Vec::new(),
+            runs,
+        }
+    }
+}
+
+/// A series of a chart: its name, and a value for each second; nothing where there is none.
+type Line = (String, BTreeMap<u32, f64>);

@@ -1,0 +1,234 @@
+//! The report for a terminal.
+
+use std::fmt::Write as _;
+
+use super::outcome::{Outcome, Second};
+use super::profile::Span;
+use super::run::Load;
+use super::sample::{Count, Measure};
+use super::slo::{SHARES, Verdict, number, whole};
+
+/// One line about a second that is over.
+#[must_use]
+pub fn second(second: &Second, left: u32) -> String {
+    let count = |count| second.counts.get(&count).copied().unwrap_or(0);
+    let p99 = |measure| second.times.get(&measure).map(|times| times[1]);
+    let errors: u64 = second.errors.values().sum();
+    let mut text = format!(
+        "{:>4} s  {:>6} sent/s  {:>8} deliveries/s",
+        second.second + 1,
+        count(Count::Sent),
+        count(Count::Deliveries),
+    );
+    for (name, measure) in [("ack", Measure::Ack), ("delivery", Measure::Delivery)] {
+        let time = p99(measure).map_or("-".to_owned(), |ms| format!("{} ms", number(ms)));
+        let _ = write!(text, "  {name} p99 {time:>8}");
+    }
+    if let Some(look) = &second.look {
+        let used: f64 = look
+            .processes
+            .iter()
+            .flatten()
+            .map(|usage| usage.cores)
+            .sum();
+        let _ = write!(text, "  server {used:.2} cores");
+    }
+    let _ = write!(text, "  {} sockets", second.open);
+    if errors > 0 {
+        let _ = write!(text, "  {errors} errors");
+    }
+    let left = Span(std::time::Duration::from_secs(left.into()));
+    let _ = write!(text, "  {left} left");
+    text
+}
+
+/// What is going to be done.
+#[must_use]
+pub fn plan(load: &Load) -> String {
+    format!(
+        "{} users, profile {} ({}), {} actions/s, {} after {} of warm-up",
+        load.users,
+        load.name,
+        load.profile.about,
+        number(load.actions_per_second()),
+        Span(load.profile.duration),
+        Span(load.profile.warm_up),
+    )
+}
+
+/// Everything that was found.
+#[must_use]
+pub fn outcome(outcome: &Outcome) -> String {
+    let mut text = String::new();
+    rates(outcome, &mut text);
+    times(outcome, &mut text);
+    costs(outcome, &mut text);
+    errors(outcome, &mut text);
+    audit(outcome, &mut text);
+    verdict(outcome, &mut text);
+    text
+}
+
+// Writing to a string cannot fail.
+fn rates(outcome: &Outcome, text: &mut String) {
+    let (channels, largest) = outcome.channels;
+    let _ = writeln!(
+        text,
+        "{} users in {channels} channels (the largest has {largest}): {} messages/s accepted, \
+         {} deliveries/s, {} HTTP calls/s",
+        whole(outcome.users.into()),
+        number(outcome.per_second(Count::Acked)),
+        number(outcome.per_second(Count::Deliveries)),
+        number(outcome.per_second(Count::Calls)),
+    );
+}
+
+fn times(outcome: &Outcome, text: &mut String) {
+    let _ = write!(text, "\n{:<12}{:>10}", "ms", "count");
+    for (share, _) in SHARES {
+        let _ = write!(text, "{share:>10}");
+    }
+    text.push('\n');
+    for row in outcome
+        .times
+        .iter()
+        .filter(|row| row.measure != Measure::Late)
+    {
+        let _ = write!(text, "{:<12}{:>10}", row.measure.name(), whole(row.count));
+        for ms in &row.ms {
+            let _ = write!(text, "{:>10}", number(*ms));
+        }
+        text.push('\n');
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "sizes are far below 2^52")]
+fn costs(outcome: &Outcome, text: &mut String) {
+    if !outcome.processes.is_empty() {
+        let _ = writeln!(
+            text,
+            "\n{:<16}{:>10}{:>12}{:>12}{:>8}",
+            "process", "cores", "CPU s", "memory MB", "files"
+        );
+        for process in &outcome.processes {
+            let _ = writeln!(
+                text,
+                "{:<16}{:>10.2}{:>12.1}{:>12.1}{:>8}",
+                process.watched.name,
+                process.cores,
+                process.cpu_seconds,
+                process.memory_max as f64 / 1e6,
+                process.files_max
+            );
+        }
+        let deliveries = outcome.counts.get(&Count::Deliveries).copied().unwrap_or(0);
+        if deliveries > 0 {
+            let us = number(outcome.us_per_delivery());
+            let _ = writeln!(text, "{us} µs of CPU a delivery, everything included");
+        }
+    }
+    if let Some(imbalance) = outcome.imbalance() {
+        let percent = number(imbalance * 100.0);
+        let _ = writeln!(
+            text,
+            "sockets of gateways differ by {percent}% of their mean"
+        );
+    }
+    let looks = outcome
+        .series
+        .iter()
+        .filter_map(|second| second.look.as_ref()?.queue);
+    if let Some(age) = looks.map(|queue| queue.oldest_s).reduce(f64::max) {
+        let _ = writeln!(
+            text,
+            "the oldest entry of the queue was {} s old",
+            number(age)
+        );
+    }
+    let late = outcome.time(Measure::Late, 0.99).unwrap_or(0.0);
+    let [one, five, fifteen] = outcome.load;
+    let _ = writeln!(
+        text,
+        "\n{} generator{}: {:.2} cores, late by {} ms (p99); other programs {:.2} cores; \
+         load average {one:.2} {five:.2} {fifteen:.2}",
+        outcome.generators,
+        if outcome.generators == 1 { "" } else { "s" },
+        outcome.generator_cores,
+        number(late),
+        outcome.others,
+    );
+}
+
+fn errors(outcome: &Outcome, text: &mut String) {
+    if outcome.errors.is_empty() {
+        text.push_str("errors: none\n");
+        return;
+    }
+    let kinds = outcome.errors.iter();
+    let kinds: Vec<_> = kinds
+        .map(|(kind, count)| format!("{kind} {count}"))
+        .collect();
+    let _ = writeln!(
+        text,
+        "errors: {} ({:.3}% of operations)",
+        kinds.join(", "),
+        outcome.errors_percent
+    );
+}
+
+fn audit(outcome: &Outcome, text: &mut String) {
+    let audit = &outcome.audit;
+    let _ = writeln!(
+        text,
+        "audit: {} messages sent, {} acked, {} refused, {} without an answer; {} deliveries and \
+         {} entries of history checked: {}",
+        whole(audit.sent),
+        whole(audit.acked),
+        whole(audit.refused),
+        whole(audit.open),
+        whole(audit.deliveries),
+        whole(audit.entries),
+        match audit.violations {
+            0 => "every one was received once and in order".to_owned(),
+            found => format!("{found} VIOLATIONS"),
+        }
+    );
+    for finding in &outcome.findings {
+        let _ = writeln!(text, "  {finding}");
+    }
+    let told = outcome.findings.len() as u64;
+    if audit.violations > told {
+        let _ = writeln!(text, "  … and {} more", audit.violations - told);
+    }
+}
+
+fn verdict(outcome: &Outcome, text: &mut String) {
+    for mark in &outcome.marks {
+        let recovered = match mark.recovered_after {
+            Some(after) => format!("everything was well again {after} s after it was over"),
+            None => "it did not recover while anybody looked".to_owned(),
+        };
+        let _ = writeln!(
+            text,
+            "fault at {} s: {}: {recovered}",
+            mark.second, mark.text
+        );
+    }
+    text.push('\n');
+    for judged in &outcome.judged {
+        let measured = judged
+            .measured
+            .map_or("nothing measured".to_owned(), number);
+        let mark = if judged.met { "met" } else { "MISSED" };
+        let _ = writeln!(text, "{:<28}{measured:>16}  {mark}", judged.demand);
+    }
+    for remark in &outcome.remarks {
+        let _ = writeln!(text, "note: {remark}");
+    }
+    let _ = writeln!(text, "{}", outcome.verdict.word());
+    if let Verdict::Fail(reasons) | Verdict::Invalid(reasons) = &outcome.verdict {
+        for reason in reasons {
+            let _ = writeln!(text, "  {reason}");
+        }
+    }
+}

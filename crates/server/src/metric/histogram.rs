@@ -64,8 +64,7 @@ impl TypedMetric for Histogram {
 impl EncodeMetric for Histogram {
     fn encode(&self, mut encoder: MetricEncoder<'_>) -> std::fmt::Result {
         let counted = self.counted();
-        // The encoder writes the highest float as infinity.
-        let bounds = self.0.bounds.iter().copied().chain([f64::MAX]);
+        let bounds = self.0.bounds.iter().copied().chain([f64::INFINITY]);
         let buckets: Vec<_> = bounds.zip(counted.iter().copied()).collect();
         let sum = f64::from_bits(self.0.sum.load(Ordering::Relaxed));
         let count = counted.iter().sum();

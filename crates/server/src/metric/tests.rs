@@ -38,6 +38,21 @@ fn a_socket_is_counted_in_one_state() {
     assert_eq!(closed.get(), 1);
 }
 
+/// Without it Prometheus can compute no quantile at all.
+#[test]
+fn a_histogram_ends_with_infinity_in_both_formats() {
+    let metrics = Metrics::new();
+    metrics.delivery_latency.observe(1e9);
+    for text in [metrics.encode(), metrics.encode_openmetrics()] {
+        let name = "banter_gateway_delivery_latency_seconds_bucket";
+        let buckets: Vec<_> = text.lines().filter(|line| line.starts_with(name)).collect();
+        let last = format!("{name}{{le=\"+Inf\"}} 1");
+        let bounds = Name::GatewayDeliveryLatency.bounds().len();
+        assert_eq!(buckets.len(), bounds + 1, "{buckets:#?}");
+        assert_eq!(buckets.last(), Some(&last.as_str()));
+    }
+}
+
 /// Prints what an update costs; a build without optimisation tells little.
 #[test]
 fn updates_are_cheap() {

@@ -28,7 +28,8 @@ impl Bench {
     /// A channel with its creator's join.
     async fn new() -> Self {
         let directory = TempDir::new().unwrap();
-        let database = Sqlite::open(&directory.path().join("banter.db"));
+        let path = directory.path().join("banter.db");
+        let database = Sqlite::open(&path);
         let database = database.await.unwrap();
         let ann = UserId::from_bytes([1; 16]);
         sqlx::query(

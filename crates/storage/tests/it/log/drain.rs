@@ -108,6 +108,26 @@ async fn what_cannot_be_read_becomes_a_tombstone_and_its_neighbours_are_stored()
 }
 
 #[tokio::test]
+async fn what_the_database_refuses_is_found_among_its_neighbours() {
+    let under = Under::redis().await;
+    let (channel, ann) = under.joined().await;
+    let sql = "ALTER TABLE entries ADD CHECK (body <> 'body 3')";
+    under.fixture.execute(sql).await;
+    under.chat(channel, ann, 7).await;
+    let cluster = under.cluster.as_ref().unwrap();
+    let progress = cluster.drain.step(&all()).await.unwrap();
+    assert_eq!((progress.rows, progress.rejected), (8, 1));
+    let history = under.history(channel).await;
+    let tombstones = history.iter().filter(|it| *it == "tombstone").count();
+    assert_eq!(
+        (history[4].as_str(), tombstones, history.len()),
+        ("tombstone", 1, 8)
+    );
+    let rejected = queue::rejected(&cluster.postgres, 10).await.unwrap();
+    assert_eq!((rejected.len(), rejected[0].seq), (1, 5));
+}
+
+#[tokio::test]
 async fn a_message_that_was_accepted_twice_stays_one_message() {
     let under = Under::redis().await;
     let (channel, ann) = under.joined().await;

@@ -47,18 +47,20 @@ struct World {
 }
 
 impl World {
+    /// What a process begins with, when the servers are there.
     async fn log(&self) -> (RedisLog, Redis, Postgres) {
-        let postgres = Postgres::open(&self.postgres_url, Role::Gateway)
-            .await
-            .unwrap();
-        let redis = Redis::open(&self.redis_url, None, Durability::Always)
-            .await
-            .unwrap();
-        (
-            RedisLog::new(redis.clone(), postgres.clone()),
-            redis,
-            postgres,
-        )
+        loop {
+            let postgres = Postgres::open(&self.postgres_url, Role::Gateway).await;
+            let redis = Redis::open(&self.redis_url, None, Durability::Always).await;
+            if let (Ok(postgres), Ok(redis)) = (postgres, redis) {
+                return (
+                    RedisLog::new(redis.clone(), postgres.clone()),
+                    redis,
+                    postgres,
+                );
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
     }
 
     fn is_trouble(&self) -> bool {
@@ -170,7 +172,10 @@ async fn send(world: Arc<World>, user: UserId, username: Username, mut seed: See
     let (log, ..) = world.log().await;
     let log = Log::Redis(log);
     loop {
-        if world.is_trouble() && outbox.len() < 300 {
+        for _ in 0..seed.below(6) {
+            if !world.is_trouble() || outbox.len() > 300 {
+                break;
+            }
             let id = match seed.below(10) {
                 0 => format!(
                     "plain-{username}-{}",

@@ -68,15 +68,16 @@ impl Role {
 /// The database of a cluster. Cloning shares it.
 #[derive(Clone)]
 pub struct Postgres {
-    options: PgConnectOptions,
     pool: PgPool,
 }
 
 impl fmt::Debug for Postgres {
     /// The options hold a password.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let host = self.options.get_host();
-        f.debug_struct("Postgres").field("host", &host).finish()
+        let options = self.pool.connect_options();
+        f.debug_struct("Postgres")
+            .field("host", &options.get_host())
+            .finish()
     }
 }
 
@@ -85,8 +86,8 @@ impl Postgres {
     /// the server, and brings the schema up to date, for which several processes take turns.
     ///
     /// # Errors
-    /// [`Error::Unavailable`] when it cannot be reached now, [`Error::Settings`] when `url` is none,
-    /// [`Error::TooOld`], [`Error::NewerSchema`]. None of them repeats a password.
+    /// [`Error::Unavailable`] when it cannot be reached now, [`Error::Settings`] when `url` is not
+    /// one, [`Error::TooOld`], [`Error::NewerSchema`]. None of them repeats a password.
     pub async fn open(url: &str, role: Role) -> Result<Self> {
         let options = options(url, role)?;
         let mut first = connect(options.clone().options([("statement_timeout", "0")])).await?;
@@ -98,8 +99,8 @@ impl Postgres {
         let pool = PgPoolOptions::new()
             .max_connections(role.connections())
             .acquire_timeout(CONNECT_MAX)
-            .connect_lazy_with(options.clone());
-        Ok(Self { options, pool })
+            .connect_lazy_with(options);
+        Ok(Self { pool })
     }
 
     /// The shared connections.
@@ -109,7 +110,8 @@ impl Postgres {
 
     /// A connection of the caller's own.
     pub(crate) async fn connect(&self) -> Result<PgConnection> {
-        connect(self.options.clone()).await
+        let options = self.pool.connect_options();
+        connect((*options).clone()).await
     }
 
     /// Closes every connection, when those who use them have finished.

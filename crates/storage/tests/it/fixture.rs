@@ -19,16 +19,20 @@ use crate::servers::postgres::shared;
 macro_rules! on_every_database {
     ($($name:ident),+ $(,)?) => {
         mod sqlite {
-            $(#[tokio::test]
-            async fn $name() {
-                super::$name(crate::fixture::Fixture::sqlite().await).await;
-            })+
+            $(
+                #[tokio::test]
+                async fn $name() {
+                    super::$name(crate::fixture::Fixture::sqlite().await).await;
+                }
+            )+
         }
         mod postgres {
-            $(#[tokio::test]
-            async fn $name() {
-                super::$name(crate::fixture::Fixture::postgres().await).await;
-            })+
+            $(
+                #[tokio::test]
+                async fn $name() {
+                    super::$name(crate::fixture::Fixture::postgres().await).await;
+                }
+            )+
         }
     };
 }

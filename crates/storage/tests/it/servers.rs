@@ -2,6 +2,7 @@
 //! directories of their own. Nothing of them outlives the tests, however these end.
 
 pub(crate) mod postgres;
+pub(crate) mod redis;
 
 use std::fs;
 use std::net::TcpListener;

@@ -302,7 +302,7 @@ async fn the_cost_of_a_batch_is_printed() {
         rates.sort_by(f64::total_cmp);
         rates[1]
     });
-    println!(
+    eprintln!(
         "2,000 rows a batch: {ours:.0} rows/s, bare {bare:.0}, ratio {:.2}",
         ours / bare
     );

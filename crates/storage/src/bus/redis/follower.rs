@@ -258,8 +258,7 @@ impl Follower {
         let Some(followed) = self.channels.get(&channel) else {
             return;
         };
-        let newer = self.epochs[usize::from(Shard::of(channel).number())] > followed.epoch;
-        if missed || newer || followed.last < answer.top {
+        if missed || followed.last < answer.top {
             self.doubt(channel);
         }
         self.resume(channel);

@@ -9,7 +9,8 @@
 -- Answer : {'STALE'}             another epoch: nothing was written
 --          {'SEED', channel...}  these channels were not touched in this epoch: nothing was written
 --          {'OK', now in ms, answer...}
--- answer : seq (new) | 'seq epoch ms' (the first answer) | 'NOT' (no member) | 'SLOW ms'
+-- answer : seq (new) | 'seq epoch ms' (the first answer; with ' S': in the database)
+--          | 'NOT' (no member) | 'SLOW ms'
 local call = redis.call
 local b = string.sub(KEYS[1], 1, -6)
 local ENTRY = 5
@@ -97,13 +98,21 @@ local function first_answer(kind, channel, place, id, stored)
   return not is_member and 'NOT'
 end
 
+-- Rule: a retry may come when all have been told that its entry is stored, so it is told again.
+local function known(channel, first)
+  local stored = tonumber(call('HGET', b .. 'stored', channel))
+  return tonumber(string.match(first, '^%d+')) <= stored and first .. ' S' or first
+end
+
 answers = {'OK', now}
 for n, place in ipairs(places) do
   local i = 4 + (n - 1) * ENTRY
   local channel, id, record = ARGV[i], ids[n], ARGV[i + 3]
   local kind = string.sub(record, 1, 1)
   local answer = first_answer(kind, channel, place, id, ARGV[i + 4])
-  if not answer and paced[channel] - now_us > burst then
+  if answer and answer ~= 'NOT' then
+    answer = known(channel, answer)
+  elseif not answer and paced[channel] - now_us > burst then
     answer = 'SLOW ' .. math.ceil((paced[channel] - now_us - burst) / 1000)
   end
   if not answer then

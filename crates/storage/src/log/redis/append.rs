@@ -205,13 +205,13 @@ impl Batch {
             };
             self.answers[*place] = Some(match answer {
                 Value::Int(seq) => Ok(fresh(seq.cast_unsigned())),
-                other => self.read_other(*place, &reply::bytes(other)?)?,
+                other => Self::read_other(&reply::bytes(other)?)?,
             });
         }
         Ok(())
     }
 
-    fn read_other(&self, place: usize, text: &[u8]) -> Result<Answer> {
+    fn read_other(text: &[u8]) -> Result<Answer> {
         if text == b"NOT" {
             return Ok(Err(Refused::NotAMember));
         }
@@ -220,15 +220,17 @@ impl Batch {
             let retry_after_ms = ms.parse().map_err(|_| reply::unexpected())?;
             return Ok(Err(Refused::SlowDown { retry_after_ms }));
         }
-        let (stamp, _) =
-            record::decode_stamp(format!("{text} ").as_bytes()).map_err(|_| reply::unexpected())?;
-        // The database's answer comes back where Redis had none of its own.
-        let stored = self.known[place].as_ref().filter(|it| it.seq == stamp.seq);
+        let line = format!("{text} ");
+        let (stamp, mark) =
+            record::decode_stamp(line.as_bytes()).map_err(|_| reply::unexpected())?;
         Ok(Ok(Receipt {
             seq: stamp.seq,
             epoch: stamp.epoch,
             sent_at: stamp.sent_at,
-            level: stored.map_or(Level::Queued, |it| it.level),
+            level: match mark.first() {
+                Some(b'S') => Level::Stored,
+                _ => Level::Queued,
+            },
             fresh: false,
         }))
     }

@@ -3,8 +3,9 @@
 --
 -- KEYS 1: the shard's epoch
 -- ARGV   : epoch as installed, ms that ids are remembered, ms of grace once all of them are stored,
---          number of channels, then for each its id and its newest stored number,
---          then topics and payloads to publish afterwards
+--          number of marks, then for each a channel, a number up to which it is stored and the
+--          epoch of the entry there (ascending; the last one of each epoch), then topics and
+--          payloads to publish afterwards
 -- Answer : {'STALE'} | {'OK'}
 local call = redis.call
 local b = string.sub(KEYS[1], 1, -6)
@@ -14,10 +15,9 @@ if call('GET', KEYS[1]) ~= ARGV[1] then
 end
 local time = call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
-local epoch = string.match(ARGV[1], '^%d+')
-local last = 4 + 2 * tonumber(ARGV[4])
+local last = 4 + 3 * tonumber(ARGV[4])
 
-for i = 5, last, 2 do
+for i = 5, last, 3 do
   local channel = ARGV[i]
   local list = b .. 'l:' .. channel
   local top = tonumber(call('HGET', b .. 'top', channel) or 0)
@@ -37,7 +37,8 @@ for i = 5, last, 2 do
         call('HDEL', b .. 'pace', channel)
       end
     end
-    call('PUBLISH', 'c:' .. channel, string.format('S %d %s', stored, epoch))
+    -- Rule: stored is told in the entries' own epoch, in which their senders know them.
+    call('PUBLISH', 'c:' .. channel, string.format('S %d %s', stored, ARGV[i + 2]))
   end
 end
 for i = last + 1, #ARGV, 2 do

@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use banter_protocol::entry::Kind;
-use banter_protocol::id::{ChannelId, Seq};
+use banter_protocol::id::{ChannelId, Epoch, Seq};
 
 use self::lease::Leases;
 use self::store::{Batch, Taken};
@@ -248,13 +248,13 @@ pub struct InDatabase<'d> {
     drain: &'d Drain,
     era: std::sync::Arc<Era>,
     progress: Progress,
-    /// The newest stored number of each channel, and changes of membership to tell.
+    /// The newest stored number of each channel and epoch, and changes of membership to tell.
     stored: BTreeMap<Shard, Stored>,
 }
 
 #[derive(Debug, Default)]
 struct Stored {
-    up_to: BTreeMap<ChannelId, Seq>,
+    up_to: BTreeMap<(ChannelId, Epoch), Seq>,
     nudges: Vec<(String, String)>,
 }
 
@@ -272,8 +272,8 @@ impl<'d> Prepared<'d> {
         } = self;
         batch.store(&drain.postgres, &era).await?;
         if batch.fenced_off() {
-            // Another epoch has begun: find out which before anything else is taken.
-            drain.log.shared.epochs.forget(&era);
+            // Another epoch has begun; whoever began it may have died before Redis had it.
+            drain.log.shared.epochs.doubt(&era).await?;
         }
         progress.rows = batch.kept().count();
         progress.replayed = batch.replayed;
@@ -307,8 +307,10 @@ impl InDatabase<'_> {
                     .arg(REMEMBER_MS)
                     .arg(REMEMBER_STORED_MS);
                 call.arg(stored.up_to.len());
-                for (channel, seq) in &stored.up_to {
-                    call.arg(record::hex(channel.as_bytes())).arg(*seq);
+                for ((channel, epoch), seq) in &stored.up_to {
+                    call.arg(record::hex(channel.as_bytes()))
+                        .arg(*seq)
+                        .arg(*epoch);
                 }
                 for (topic, payload) in &stored.nudges {
                     call.arg(topic).arg(payload);
@@ -329,7 +331,7 @@ impl InDatabase<'_> {
 impl Stored {
     fn note(&mut self, record: &Record) {
         let entry = &record.entry;
-        let up_to = self.up_to.entry(entry.channel).or_default();
+        let up_to = self.up_to.entry((entry.channel, entry.epoch)).or_default();
         *up_to = entry.seq.max(*up_to);
         let kind = match entry.kind {
             Kind::Joined { .. } => 'J',

@@ -116,6 +116,19 @@ impl Epochs {
         }
     }
 
+    /// The database has another epoch: Redis must have it too before anything goes on.
+    pub(super) async fn doubt(self: &Arc<Self>, era: &Arc<Era>) -> Result<()> {
+        self.forget(era);
+        let (this, connection) = (Arc::clone(self), era.connection.clone());
+        let installing = tokio::spawn(async move {
+            let _turn = this.turn.lock().await;
+            this.install(&connection).await
+        });
+        installing
+            .await
+            .map_err(|error| Error::Unavailable(error.to_string()))?
+    }
+
     fn lock(&self) -> std::sync::MutexGuard<'_, Option<Arc<Era>>> {
         self.era.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -175,9 +188,13 @@ impl Epochs {
         let mut ledger = self.database.lock_epochs().await?;
         // Another may have done it while this one waited for the lock.
         let found = self.read(connection).await?;
-        let closed: Vec<_> = Shard::all()
-            .filter(|shard| !found.is_open(*shard))
-            .collect();
+        let committed = ledger.epochs().await?;
+        let is_open =
+            |shard| found.is_open(shard) && committed.get(&shard) == Some(&found.epoch(shard));
+        let closed: Vec<_> = Shard::all().filter(|shard| !is_open(*shard)).collect();
+        if closed.is_empty() {
+            return Ok(());
+        }
         let begun = ledger
             .begin(closed.iter().map(|shard| (*shard, found.epoch(*shard))))
             .await?;

@@ -182,6 +182,16 @@ pub(super) struct Begun {
 }
 
 impl Ledger {
+    /// The newest epoch of each shard.
+    pub(super) async fn epochs(&mut self) -> Result<HashMap<Shard, Epoch>> {
+        let rows = sqlx::query("SELECT shard, epoch FROM shards")
+            .fetch_all(&mut self.connection)
+            .await?;
+        rows.iter()
+            .map(|row| Ok((read_shard(row)?, row::unsigned(row, "epoch")?)))
+            .collect()
+    }
+
     /// First step: commits the next epoch of shards, beyond what Redis says of them.
     pub(super) async fn begin(
         &mut self,
@@ -204,13 +214,10 @@ impl Ledger {
         }
         rows.iter()
             .map(|row| {
-                let shard = u8::try_from(row.try_get::<i16, _>("shard")?).ok();
                 Ok(Begun {
-                    shard: shard
-                        .and_then(Shard::numbered)
-                        .ok_or_else(|| Error::Corrupt("shards.shard: unknown".into()))?,
-                    epoch: row.try_get::<i64, _>("epoch")?.cast_unsigned(),
-                    installed: row.try_get::<i64, _>("installed")?.cast_unsigned(),
+                    shard: read_shard(row)?,
+                    epoch: row::unsigned(row, "epoch")?,
+                    installed: row::unsigned(row, "installed")?,
                 })
             })
             .collect()
@@ -239,6 +246,13 @@ impl Ledger {
         }
         Ok(())
     }
+}
+
+fn read_shard(row: &PgRow) -> Result<Shard> {
+    let number = u8::try_from(row.try_get::<i16, _>("shard")?).ok();
+    number
+        .and_then(Shard::numbered)
+        .ok_or_else(|| Error::Corrupt("shards.shard: unknown".into()))
 }
 
 fn places(keys: impl Iterator<Item = (ChannelId, UserId)>) -> (Vec<Uuid>, Vec<Uuid>) {

@@ -1,77 +1,69 @@
-//! A Redis (or Valkey) server of a test's own, from the installed binary, on a free port.
+//! A Redis server of a test's own, or a Valkey one.
 
-use std::net::TcpListener;
+use std::fs::{self, File};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use tempfile::TempDir;
+use super::{Place, free_port, installed};
 
-/// How long a server may take to answer.
+/// How long a server may take to answer on a busy machine.
 const START_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// A running server, whose data go when it does.
-pub struct RedisServer {
-    directory: TempDir,
-    binary: String,
+/// A running server.
+pub(crate) struct Server {
+    place: Place,
+    program: PathBuf,
+    settings: Vec<String>,
     port: u16,
-    settings: Vec<(String, String)>,
     process: Option<Child>,
 }
 
-impl RedisServer {
-    /// Starts the installed `redis-server` as the log wants it.
-    pub fn start() -> Self {
-        Self::start_with("redis-server", &[])
+impl Server {
+    /// Starts Redis as the log wants it.
+    pub(crate) fn start() -> Self {
+        Self::start_with(&[])
     }
 
-    /// Starts `binary` with settings beside the log's own.
-    pub fn start_with(binary: &str, settings: &[(&str, &str)]) -> Self {
+    /// Starts Redis with further settings, which win.
+    pub(crate) fn start_with(settings: &[&str]) -> Self {
+        let program = installed("redis-server", &[], "redis-server");
+        Self::start_program(program, settings)
+    }
+
+    /// Starts Valkey, where `BANTER_TEST_VALKEY` names its program.
+    pub(crate) fn start_valkey() -> Option<Self> {
+        let program = std::env::var_os("BANTER_TEST_VALKEY")?;
+        Some(Self::start_program(program.into(), &[]))
+    }
+
+    fn start_program(program: PathBuf, settings: &[&str]) -> Self {
         let mut server = Self {
-            directory: TempDir::new().unwrap(),
-            binary: binary.to_owned(),
+            place: Place::new("redis.pid", None),
+            program,
+            settings: settings.iter().map(|it| (*it).to_owned()).collect(),
             port: free_port(),
-            settings: settings
-                .iter()
-                .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
-                .collect(),
             process: None,
         };
-        server.restart();
+        server.up();
         server
     }
 
-    /// Where it listens.
-    pub fn url(&self) -> String {
+    /// Its address.
+    pub(crate) fn url(&self) -> String {
         format!("redis://127.0.0.1:{}", self.port)
     }
 
-    /// A blocking connection, for what a test does to the server behind the log's back.
-    pub fn connection(&self) -> redis::Connection {
-        redis::Client::open(self.url())
-            .unwrap()
-            .get_connection_with_timeout(Duration::from_secs(5))
-            .unwrap()
+    /// Its process.
+    pub(crate) fn pid(&self) -> u32 {
+        self.process.as_ref().unwrap().id()
     }
 
-    /// Ends it at once, as `kill -9` does.
-    pub fn kill(&mut self) {
-        if let Some(mut process) = self.process.take() {
-            process.kill().unwrap();
-            process.wait().unwrap();
-        }
-    }
-
-    /// Its process, while it runs.
-    pub fn pid(&self) -> Option<u32> {
-        self.process.as_ref().map(Child::id)
-    }
-
-    /// Starts it again on the same port and data.
-    pub fn restart(&mut self) {
-        self.kill();
-        let mut command = Command::new(&self.binary);
-        command
+    /// Starts it again where it was killed.
+    pub(crate) fn up(&mut self) {
+        let place = self.place.path();
+        let log = File::create(place.join("log")).unwrap();
+        let process = Command::new(&self.program)
             .args(["--bind", "127.0.0.1", "--port", &self.port.to_string()])
             .args([
                 "--save",
@@ -81,60 +73,74 @@ impl RedisServer {
                 "--appendfsync",
                 "always",
             ])
-            .args(["--maxmemory-policy", "noeviction", "--daemonize", "no"])
-            .arg("--dir")
-            .arg(self.directory.path());
-        for (name, value) in &self.settings {
-            command.arg(format!("--{name}")).arg(value);
-        }
-        let log = std::fs::File::create(self.directory.path().join("log")).unwrap();
-        command
+            .args(["--maxmemory-policy", "noeviction", "--dir"])
+            .arg(place)
+            .arg("--pidfile")
+            .arg(place.join("redis.pid"))
+            .args(&self.settings)
             .stdin(Stdio::null())
+            .stdout(log)
             .stderr(Stdio::null())
-            .stdout(log);
-        self.process = Some(command.spawn().unwrap());
-        let began = Instant::now();
-        while !self.answers() {
+            .spawn()
+            .unwrap();
+        self.process = Some(process);
+        // A pid file is written by daemons only.
+        fs::write(place.join("redis.pid"), format!("{}\n", self.pid())).unwrap();
+        let begun = Instant::now();
+        while self.try_connection().is_none() {
             assert!(
-                began.elapsed() < START_TIMEOUT,
-                "{} does not answer",
-                self.binary
+                begun.elapsed() < START_TIMEOUT,
+                "{:?} does not answer",
+                self.program
             );
-            std::thread::sleep(Duration::from_millis(10));
+            std::thread::sleep(Duration::from_millis(5));
         }
     }
 
-    /// The newest file of the append-only log: what a torn write would cut.
-    pub fn newest_log(&self) -> PathBuf {
-        let directory = self.directory.path().join("appendonlydir");
-        let files = std::fs::read_dir(directory).unwrap();
-        files
+    /// Ends it at once.
+    pub(crate) fn kill(&mut self) {
+        if let Some(mut process) = self.process.take() {
+            process.kill().unwrap();
+            process.wait().unwrap();
+        }
+    }
+
+    /// Cuts off the end of what it has written, as a power failure may. It must not be running.
+    pub(crate) fn tear(&self, bytes: u64) {
+        let directory = fs::read_dir(self.place.path().join("appendonlydir")).unwrap();
+        let newest = directory
             .map(|file| file.unwrap().path())
             .filter(|path| path.to_string_lossy().ends_with(".incr.aof"))
-            .max_by_key(|path| path.metadata().unwrap().modified().unwrap())
-            .unwrap()
+            .max()
+            .unwrap();
+        let file = File::options().write(true).open(newest).unwrap();
+        let length = file.metadata().unwrap().len();
+        file.set_len(length.saturating_sub(bytes)).unwrap();
     }
 
-    fn answers(&self) -> bool {
-        let Ok(client) = redis::Client::open(self.url()) else {
-            return false;
-        };
-        let timeout = Duration::from_millis(500);
-        let Ok(mut connection) = client.get_connection_with_timeout(timeout) else {
-            return false;
-        };
-        redis::cmd("PING").exec(&mut connection).is_ok()
+    /// A connection of the test's own.
+    pub(crate) fn connection(&self) -> redis::Connection {
+        self.try_connection().unwrap()
+    }
+
+    /// Runs a command behind the log's back.
+    pub(crate) fn command<T: redis::FromRedisValue>(&self, words: &[&str]) -> T {
+        let mut command = redis::Cmd::new();
+        command.arg(words);
+        command.query(&mut self.connection()).unwrap()
+    }
+
+    fn try_connection(&self) -> Option<redis::Connection> {
+        let client = redis::Client::open(self.url()).unwrap();
+        let timeout = Duration::from_secs(2);
+        let mut connection = client.get_connection_with_timeout(timeout).ok()?;
+        redis::cmd("PING").exec(&mut connection).ok()?;
+        Some(connection)
     }
 }
 
-impl Drop for RedisServer {
+impl Drop for Server {
     fn drop(&mut self) {
         self.kill();
     }
-}
-
-/// A port that was free just now.
-pub fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap().port()
 }

@@ -153,6 +153,8 @@ struct World {
     asked: VecDeque<(Question, Answer)>,
     follower: Follower,
     gateway: Gateway,
+    /// Whether an announcement was lost without anybody knowing.
+    is_lossy: bool,
     now: Instant,
 }
 
@@ -167,6 +169,7 @@ impl World {
             asked: VecDeque::new(),
             follower: Follower::default(),
             gateway: Gateway::default(),
+            is_lossy: false,
             now: Instant::now(),
         };
         world.listen();
@@ -223,6 +226,7 @@ impl World {
             }
             Step::Drop(place) if !self.under_way.is_empty() => {
                 self.under_way.remove(place % self.under_way.len());
+                self.is_lossy = true;
             }
             Step::Arrive(..) | Step::Drop(_) => {}
             Step::Epoch(lost) => {
@@ -239,7 +243,11 @@ impl World {
                     self.follower.fail(question);
                 }
             }
-            Step::Overflow => self.follower.announce(vec![record(1, 1)], false, self.now),
+            Step::Overflow => {
+                if let Some(records) = self.under_way.pop() {
+                    self.follower.announce(records, false, self.now);
+                }
+            }
             Step::Forget => {
                 self.follower.forget(channel());
                 self.listen();
@@ -248,19 +256,27 @@ impl World {
         self.pass();
     }
 
-    /// What is still under way arrives, and the heads are compared, as they are after a silence.
-    fn settle(&mut self) {
-        while !self.under_way.is_empty() {
-            self.step(Step::Arrive(0, false));
-        }
-        for _ in 0..1_000 {
-            if self.asked.is_empty() && !self.follower.has_questions() {
-                self.follower.compare(channel(), self.log.head(), self.now);
-            }
+    /// Everything that is asked is answered.
+    fn quiet(&mut self) {
+        while !self.asked.is_empty() || self.follower.has_questions() {
             self.ask(2);
             self.answer();
             self.pass();
         }
+    }
+
+    /// What is still under way arrives; then the heads are compared, as they are after a silence.
+    fn settle(&mut self) {
+        while !self.under_way.is_empty() {
+            self.step(Step::Arrive(0, false));
+        }
+        self.step(Step::Tell);
+        self.quiet();
+        if !self.is_lossy {
+            assert_eq!(self.gateway.top(), self.log.head().seq, "without a silence");
+        }
+        self.follower.compare(channel(), self.log.head(), self.now);
+        self.quiet();
     }
 }
 

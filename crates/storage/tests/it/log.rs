@@ -1,0 +1,7 @@
+//! The log: one suite over every kind, and what only the one of a cluster does.
+
+mod contract;
+mod drain;
+mod epochs;
+mod fixture;
+mod limits;

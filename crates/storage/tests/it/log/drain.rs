@@ -1,0 +1,1 @@
+//! The way from Redis into the database, and what goes wrong on it.

@@ -34,6 +34,10 @@ pub(crate) struct Capabilities {
     pub(crate) level: &'static str,
     /// How long a change may take to reach every socket.
     pub(crate) settling: Duration,
+    /// The status of a message sent with `Prefer: respond-async`.
+    pub(crate) respond_async: u16,
+    /// Processes that hold sockets, each with its own limits.
+    pub(crate) gateways: usize,
 }
 
 /// Makes one test of each function for every kind of chat.
@@ -188,10 +192,14 @@ impl Fixture {
             Kind::Embedded => Capabilities {
                 level: "stored",
                 settling: Duration::ZERO,
+                respond_async: 201,
+                gateways: 1,
             },
             Kind::Cluster => Capabilities {
                 level: "queued",
                 settling: Duration::from_secs(2),
+                respond_async: 202,
+                gateways: 2,
             },
         }
     }

@@ -13,6 +13,7 @@ mod send;
 mod serve;
 mod tail;
 mod telemetry;
+mod top;
 mod usage;
 mod user;
 
@@ -52,6 +53,7 @@ enum Command {
     Chat(chat::Chat),
     Send(send::Send),
     Tail(tail::Tail),
+    Top(top::Top),
     Config(config::Config),
     Keys(keys::Keys),
     NewEpoch(new_epoch::NewEpoch),
@@ -74,6 +76,7 @@ fn main() -> ExitCode {
         Command::Chat(command) => command.run(),
         Command::Send(command) => command.run(),
         Command::Tail(command) => command.run(),
+        Command::Top(command) => command.run(),
         Command::Config(command) => command.run(),
         Command::Keys(command) => command.run(),
         Command::NewEpoch(command) => command.run(),

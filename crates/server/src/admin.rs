@@ -3,7 +3,7 @@
 use axum::Router;
 use axum::extract::{RawQuery, State};
 use axum::http::{HeaderMap, StatusCode, header};
-use axum::response::{Html, IntoResponse, Response};
+use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use serde_json::json;
 use tokio::sync::mpsc;
@@ -11,11 +11,14 @@ use tokio::sync::mpsc;
 use crate::app::App;
 use crate::health;
 use crate::http::with_fallbacks;
+use crate::status::{self, Status};
 
 /// The routes of the admin address. `drain` is told when somebody asks the process to go down.
-pub fn router(app: App, drain: mpsc::Sender<()>) -> Router {
-    let router = Router::new()
-        .route("/", get(status))
+///
+/// # Errors
+/// When a thread cannot be started.
+pub fn router(app: App, drain: mpsc::Sender<()>) -> std::io::Result<Router> {
+    let router = status::routes(Status::start(&app)?)
         .route("/metrics", get(metrics))
         .route(
             "/drain",
@@ -27,7 +30,7 @@ pub fn router(app: App, drain: mpsc::Sender<()>) -> Router {
         )
         .route("/livez", get(livez))
         .route("/readyz", get(readyz));
-    with_fallbacks(router).with_state(app)
+    Ok(with_fallbacks(router).with_state(app))
 }
 
 /// Whether the process is alive.
@@ -75,19 +78,4 @@ async fn metrics(State(app): State<App>, headers: HeaderMap) -> Response {
         )
     };
     ([(header::CONTENT_TYPE, media_type)], text).into_response()
-}
-
-async fn status(State(app): State<App>) -> Html<String> {
-    let connections = app.metrics.ready();
-    let draining = if app.is_draining() {
-        "draining"
-    } else {
-        "serving"
-    };
-    Html(format!(
-        "<!doctype html><html lang=en><meta charset=utf-8><title>Banter</title>\
-         <h1>Banter {}</h1><p>{draining}, {connections} sockets</p>\
-         <p><a href=/metrics>metrics</a> <a href=/readyz?verbose>readiness</a></p></html>",
-        env!("CARGO_PKG_VERSION"),
-    ))
 }

@@ -29,6 +29,8 @@ pub mod health;
 
 mod pulse;
 
+mod status;
+
 pub mod clock;
 
 mod openapi;

@@ -78,7 +78,7 @@ pub async fn run(
         app.metrics.clone(),
         stop.clone(),
     ));
-    let (admin, metrics) = (admin::router(app.clone(), ask_drain), app.metrics.clone());
+    let (admin, metrics) = (admin::router(app.clone(), ask_drain)?, app.metrics.clone());
     servers.spawn(http::serve(listeners.admin, admin, metrics, stop.clone()));
     health::start(&app, &stop)?;
     servers.close();

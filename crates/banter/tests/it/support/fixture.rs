@@ -191,6 +191,11 @@ impl Fixture {
         self.address
     }
 
+    /// Where operators reach it.
+    pub(crate) fn admin_url(&self) -> String {
+        format!("http://{}", self.admin)
+    }
+
     /// The place of the data.
     pub(crate) fn data_dir(&self) -> &Path {
         &self.data_dir

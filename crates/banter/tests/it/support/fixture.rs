@@ -216,6 +216,11 @@ impl Fixture {
         }
     }
 
+    /// Where operators reach it.
+    pub(crate) fn admin_url(&self) -> String {
+        format!("http://{}", self.members[0].admin)
+    }
+
     /// The place of the data.
     pub(crate) fn data_dir(&self) -> &Path {
         &self.data_dir

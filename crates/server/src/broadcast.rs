@@ -68,8 +68,19 @@ pub struct Acknowledgement {
     pub outbound: Arc<Outbound>,
     /// The frame of the wire.
     pub frame: Bytes,
-    /// The entry, where it is not in the database yet.
-    pub unstored: Option<(ChannelId, Position)>,
+    /// The entry, where it was not in the database.
+    pub unstored: Option<Unstored>,
+}
+
+/// An entry that the log has and the database had not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Unstored {
+    /// The channel.
+    pub channel: ChannelId,
+    /// Its place.
+    pub position: Position,
+    /// The epoch under which the log had it: its own, or a newer one where it was sent before.
+    pub had_under: Epoch,
 }
 
 /// Which sockets are meant.

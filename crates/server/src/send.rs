@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use banter_protocol::entry::Level;
 use banter_protocol::error::Code;
 use banter_protocol::frame::{Ack, ErrorFrame, ServerFrame};
-use banter_protocol::id::{ChannelId, MessageId, Position};
+use banter_protocol::id::{ChannelId, Epoch, MessageId, Position};
 use banter_protocol::limit;
 use banter_protocol::websocket::text_frame;
 use banter_storage::bus::Bus;
@@ -22,7 +22,7 @@ use tokio::sync::{mpsc, oneshot};
 
 pub use pace::Pace;
 
-use crate::broadcast::{Acknowledgement, Broadcast, Outbound};
+use crate::broadcast::{Acknowledgement, Broadcast, Outbound, Unstored};
 use crate::metric::{Metrics, Reason};
 use crate::problem::Problem;
 
@@ -144,7 +144,7 @@ impl Appender {
             channels: Arc::default(),
             entries_per_second,
             log: log.clone(),
-            bus,
+            bus: bus.clone(),
             metrics: metrics.clone(),
         };
         let waiting_bytes = appender.waiting_bytes.clone();
@@ -153,6 +153,7 @@ impl Appender {
                 waiting,
                 waiting_bytes,
                 log,
+                bus,
                 broadcast,
                 metrics,
             }
@@ -290,6 +291,7 @@ struct Batches {
     waiting: mpsc::Receiver<Job>,
     waiting_bytes: Arc<AtomicUsize>,
     log: Log,
+    bus: Bus,
     broadcast: Broadcast,
     metrics: Metrics,
 }
@@ -302,7 +304,7 @@ impl Batches {
                 continue;
             }
             let begun = Instant::now();
-            let (channels, entries) = (channels(&appends), appends.len());
+            let (places, entries) = (self.places(&appends), appends.len());
             let answers = self.log.append(appends).await;
             #[expect(
                 clippy::cast_precision_loss,
@@ -323,7 +325,7 @@ impl Batches {
                     vec![Err(Refusal::Shed(Shed::soon(code))); entries]
                 }
             };
-            self.answer(replies, channels, answers).await;
+            self.answer(replies, places, answers).await;
         }
     }
 
@@ -367,23 +369,20 @@ impl Batches {
     async fn answer(
         &self,
         replies: Vec<(Reply, Instant)>,
-        channels: Vec<ChannelId>,
+        places: Vec<Place>,
         answers: Vec<Result<Receipt, Refusal>>,
     ) {
         let mut acks = Vec::with_capacity(replies.len());
         let mut callers = Vec::new();
-        let channels = channels
-            .into_iter()
-            .map(Some)
-            .chain(std::iter::repeat(None));
+        let places = places.into_iter().map(Some).chain(std::iter::repeat(None));
         let answers = answers
             .into_iter()
             .chain(std::iter::repeat(Err(Refusal::UNAVAILABLE)));
-        for ((reply, begun), (channel, answer)) in replies.into_iter().zip(channels.zip(answers)) {
+        for ((reply, begun), (place, answer)) in replies.into_iter().zip(places.zip(answers)) {
             self.count(&answer, begun);
-            match (reply, channel) {
-                (Reply::Socket(outbound, id), Some(channel)) => {
-                    acks.push(acknowledgement(outbound, id, channel, answer));
+            match (reply, place) {
+                (Reply::Socket(outbound, id), Some(place)) => {
+                    acks.push(acknowledgement(outbound, id, place, answer));
                 }
                 (Reply::Caller(reply), _) => callers.push((reply, answer)),
                 (Reply::Socket(..), None) => {}
@@ -394,6 +393,14 @@ impl Batches {
             // A caller that has gone away needs no answer.
             let _ = reply.send(answer);
         }
+    }
+
+    fn places(&self, appends: &[Append]) -> Vec<Place> {
+        let place = |append: &Append| Place {
+            channel: append.channel,
+            epoch: self.bus.epoch(append.channel),
+        };
+        appends.iter().map(place).collect()
     }
 
     fn count(&self, answer: &Result<Receipt, Refusal>, begun: Instant) {
@@ -415,8 +422,12 @@ impl Batches {
     }
 }
 
-fn channels(appends: &[Append]) -> Vec<ChannelId> {
-    appends.iter().map(|append| append.channel).collect()
+/// Where an append goes.
+#[derive(Debug, Clone, Copy)]
+struct Place {
+    channel: ChannelId,
+    /// The log's epoch as it was known before.
+    epoch: Option<Epoch>,
 }
 
 fn translate(answer: Answer) -> Result<Receipt, Refusal> {
@@ -433,14 +444,24 @@ const fn position(receipt: &Receipt) -> Position {
 fn acknowledgement(
     outbound: Arc<Outbound>,
     id: MessageId,
-    channel: ChannelId,
+    place: Place,
     answer: Result<Receipt, Refusal>,
 ) -> Acknowledgement {
+    let Place { channel, epoch } = place;
     let mut unstored = None;
     let frame = match answer {
         Ok(receipt) => {
             if receipt.level == Level::Queued {
-                unstored = Some((channel, position(&receipt)));
+                let had_under = match epoch {
+                    // What was sent before is there again, whatever happened between.
+                    Some(epoch) if !receipt.fresh => epoch.max(receipt.epoch),
+                    _ => receipt.epoch,
+                };
+                unstored = Some(Unstored {
+                    channel,
+                    position: position(&receipt),
+                    had_under,
+                });
             }
             ServerFrame::Ack(Ack {
                 id,

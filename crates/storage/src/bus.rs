@@ -6,7 +6,7 @@ mod redis;
 pub use local::LocalBus;
 pub use redis::{Arrivals, RedisBus};
 
-use banter_protocol::id::{ChannelId, Epoch, Position, UserId};
+use banter_protocol::id::{ChannelId, Epoch, Position, Seq, UserId};
 use tokio::sync::mpsc;
 
 use crate::entries::Record;
@@ -25,7 +25,7 @@ pub enum Event {
     Stored {
         /// The channel.
         channel: ChannelId,
-        /// The newest stored entry, and the log's epoch.
+        /// The newest stored entry, with its own epoch or the log's.
         position: Position,
     },
     /// The log has begun a new epoch: what was not stored may be lost.
@@ -136,13 +136,23 @@ impl Bus {
         }
     }
 
-    /// How far a watched channel is known to be stored, and under which epoch. [`Event::Stored`]
-    /// never comes before this knows.
+    /// Up to which entry a watched channel is known to be stored. [`Event::Stored`] never comes
+    /// before this knows.
     #[must_use]
-    pub fn stored(&self, channel: ChannelId) -> Option<Position> {
+    pub fn stored(&self, channel: ChannelId) -> Option<Seq> {
         match self {
             Self::Local(_) => None,
             Self::Redis(bus) => bus.stored(channel),
+        }
+    }
+
+    /// The newest epoch that is known of a channel's shard, where epochs can change; what was
+    /// acknowledged under an older one may be lost. Never behind what [`Event`]s have told.
+    #[must_use]
+    pub fn epoch(&self, channel: ChannelId) -> Option<Epoch> {
+        match self {
+            Self::Local(_) => None,
+            Self::Redis(bus) => bus.epoch(channel),
         }
     }
 

@@ -8,6 +8,9 @@ mod epoch;
 mod sockets;
 mod unstored;
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::HashMap;
 use std::io;
 use std::time::Instant;

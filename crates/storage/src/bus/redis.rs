@@ -14,7 +14,7 @@ mod topics;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use banter_protocol::id::{ChannelId, Epoch, Position};
+use banter_protocol::id::{ChannelId, Epoch, Seq};
 use tokio::sync::mpsc;
 
 use self::driver::Driver;
@@ -22,7 +22,7 @@ use self::inbox::Counts;
 use self::topics::{Heard, Topics};
 use super::{Event, Topic};
 use crate::error::{Error, Result};
-use crate::log::RedisLog;
+use crate::log::{RedisLog, Shard};
 use crate::postgres::Postgres;
 use crate::redis::Redis;
 
@@ -119,7 +119,11 @@ impl RedisBus {
         }
     }
 
-    pub(super) fn stored(&self, channel: ChannelId) -> Option<Position> {
+    pub(super) fn stored(&self, channel: ChannelId) -> Option<Seq> {
         self.topics.stored(channel)
+    }
+
+    pub(super) fn epoch(&self, channel: ChannelId) -> Option<Epoch> {
+        self.topics.epoch(Shard::of(channel))
     }
 }

@@ -12,10 +12,9 @@ use banter_storage::log::{SHARDS, Shard};
 use bytes::Bytes;
 
 use super::Pump;
-use crate::broadcast::{Acknowledgement, Outbound};
+use crate::broadcast::{Acknowledgement, Outbound, Unstored as Queued};
 
-/// Of each channel and socket, the newest such send: at most one for each channel that a user has
-/// been in since the workers fell behind.
+/// Of each channel, socket and epoch, the newest such send: few, for a new epoch is rare.
 #[derive(Debug, Default)]
 pub(super) struct Unstored {
     channels: HashMap<ChannelId, Sends>,
@@ -25,40 +24,50 @@ pub(super) struct Unstored {
 
 #[derive(Debug, Default)]
 struct Sends {
-    newest: Vec<(u32, Position)>,
+    newest: Vec<Send>,
     /// Keeps word of the channel coming after its last socket has left it.
     watch: Option<Watch>,
 }
 
+/// The newest send of a socket to a channel under one epoch.
+#[derive(Debug, Clone, Copy)]
+struct Send {
+    key: u32,
+    at: Position,
+    /// The epoch under which the log had it.
+    had_under: Epoch,
+}
+
 impl Unstored {
-    /// A socket sent this. `false`: what it sent before is of another epoch, and may be lost.
-    fn add(&mut self, channel: ChannelId, key: u32, position: Position) -> bool {
+    /// A socket has sent this.
+    fn add(&mut self, channel: ChannelId, send: Send) {
         let newest = &mut self.channels.entry(channel).or_default().newest;
-        match newest.iter_mut().find(|(socket, _)| *socket == key) {
-            Some((_, known)) => {
-                let same = known.epoch == position.epoch;
-                if (known.epoch, known.seq) < (position.epoch, position.seq) {
-                    *known = position;
-                }
-                same
+        let same = |known: &&mut Send| known.key == send.key && known.at.epoch == send.at.epoch;
+        match newest.iter_mut().find(same) {
+            Some(known) => {
+                known.at.seq = known.at.seq.max(send.at.seq);
+                known.had_under = known.had_under.min(send.had_under);
             }
-            None => {
-                newest.push((key, position));
-                true
-            }
+            None => newest.push(send),
         }
     }
 
-    /// The channel is stored up to there; returns which sockets wait to hear of it.
-    fn store(&mut self, channel: ChannelId, stored: Position) -> Vec<u32> {
+    /// The channel is stored up to there; returns who is to hear up to where.
+    fn store(&mut self, channel: ChannelId, stored: Position) -> Vec<(u32, Position)> {
         let Some(sends) = self.channels.get_mut(&channel) else {
             return Vec::new();
         };
-        let of_epoch = sends.newest.iter().filter(|s| s.1.epoch == stored.epoch);
-        let told = of_epoch.map(|(key, _)| *key).collect();
-        sends
-            .newest
-            .retain(|(_, sent)| sent.epoch != stored.epoch || sent.seq > stored.seq);
+        let mut told = Vec::new();
+        // What is lost was taken out before: all that is left is of this history.
+        sends.newest.retain(|send| {
+            let all = send.at.epoch <= stored.epoch && send.at.seq <= stored.seq;
+            if all {
+                told.push((send.key, send.at));
+            } else if send.at.epoch == stored.epoch {
+                told.push((send.key, stored));
+            }
+            !all
+        });
         if sends.newest.is_empty() {
             self.channels.remove(&channel);
         }
@@ -75,8 +84,8 @@ impl Unstored {
         let mut losers = Vec::new();
         self.channels.retain(|channel, sends| {
             if Shard::of(*channel) == shard {
-                let lost = sends.newest.extract_if(.., |(_, at)| at.epoch < epoch);
-                losers.extend(lost.map(|(key, _)| key));
+                let lost = sends.newest.extract_if(.., |send| send.had_under < epoch);
+                losers.extend(lost.map(|send| send.key));
             }
             !sends.newest.is_empty()
         });
@@ -92,13 +101,18 @@ impl Unstored {
         }
     }
 
+    #[cfg(test)]
+    pub(super) fn is_empty(&self) -> bool {
+        self.channels.is_empty()
+    }
+
     /// A socket is gone; it has sent to these channels.
     pub(super) fn forget(&mut self, key: u32, channels: &[ChannelId]) {
         for channel in channels {
             let Some(sends) = self.channels.get_mut(channel) else {
                 continue;
             };
-            sends.newest.retain(|(socket, _)| *socket != key);
+            sends.newest.retain(|send| send.key != key);
             if sends.newest.is_empty() {
                 self.channels.remove(channel);
             }
@@ -113,8 +127,8 @@ impl Pump {
         let mut acks = acks.into_iter().peekable();
         while let Some(ack) = acks.next() {
             frames.push(ack.frame);
-            if let Some((channel, position)) = ack.unstored {
-                self.sent(&ack.outbound, channel, position, &mut frames);
+            if let Some(unstored) = ack.unstored {
+                self.sent(&ack.outbound, unstored, &mut frames);
             }
             if acks
                 .peek()
@@ -128,39 +142,36 @@ impl Pump {
     }
 
     /// A send was acknowledged before it was stored; what became of it meanwhile is said at once.
-    fn sent(
-        &mut self,
-        outbound: &Arc<Outbound>,
-        id: ChannelId,
-        at: Position,
-        frames: &mut Vec<Bytes>,
-    ) {
-        let stored = self.bus.stored(id);
-        if let Some(stored) = stored {
-            self.lose(Shard::of(id), stored.epoch);
+    fn sent(&mut self, outbound: &Arc<Outbound>, sent: Queued, frames: &mut Vec<Bytes>) {
+        let Queued {
+            channel: id,
+            position: at,
+            had_under,
+        } = sent;
+        if let Some(epoch) = self.bus.epoch(id) {
+            self.lose(Shard::of(id), epoch);
+            if had_under < epoch {
+                frames.push(resend_frame());
+                return;
+            }
         }
-        match stored {
-            Some(stored) if stored.epoch > at.epoch => frames.push(resend_frame()),
-            Some(stored) if stored.epoch == at.epoch && stored.seq >= at.seq => {
-                frames.push(stored_frame(id, stored));
-            }
-            _ => {
-                let key = outbound.key();
-                let socket = self.sockets.get(key);
-                let Some(socket) = socket.filter(|s| Arc::ptr_eq(&s.outbound, outbound)) else {
-                    return;
-                };
-                if !socket.unstored.contains(&id) {
-                    socket.unstored.push(id);
-                }
-                if !self.unstored.add(id, key, at) {
-                    frames.push(resend_frame());
-                }
-                if !self.channels.contains_key(&id) {
-                    let watch = self.bus.watch(Topic::Channel(id));
-                    self.unstored.outlive(id, watch);
-                }
-            }
+        if self.bus.stored(id).is_some_and(|stored| stored >= at.seq) {
+            frames.push(stored_frame(id, at));
+            return;
+        }
+        let key = outbound.key();
+        let socket = self.sockets.get(key);
+        let Some(socket) = socket.filter(|socket| Arc::ptr_eq(&socket.outbound, outbound)) else {
+            return;
+        };
+        if !socket.unstored.contains(&id) {
+            socket.unstored.push(id);
+        }
+        let send = Send { key, at, had_under };
+        self.unstored.add(id, send);
+        if !self.channels.contains_key(&id) {
+            let watch = self.bus.watch(Topic::Channel(id));
+            self.unstored.outlive(id, watch);
         }
     }
 
@@ -176,14 +187,9 @@ impl Pump {
 
     /// A channel is stored up to there.
     pub(super) fn store(&mut self, id: ChannelId, stored: Position) {
-        let told = self.unstored.store(id, stored);
-        if told.is_empty() {
-            return;
-        }
-        let frame = stored_frame(id, stored);
-        for key in told {
+        for (key, at) in self.unstored.store(id, stored) {
             if let Some(socket) = self.sockets.get(key) {
-                socket.outbound.push(&frame);
+                socket.outbound.push(&stored_frame(id, at));
             }
         }
     }

@@ -158,15 +158,19 @@ impl Follower {
         }
     }
 
-    /// Entries up to there are stored.
+    /// The newest epochs that are known, of each shard.
+    pub(super) const fn epochs(&self) -> &[Epoch; SHARDS as usize] {
+        &self.epochs
+    }
+
+    /// Entries up to there are stored. What is stored stays so, in whatever epoch.
     pub(super) fn store(&mut self, channel: ChannelId, stored: Position) {
         self.learn(Shard::of(channel), stored.epoch);
         let Some(followed) = self.channels.get_mut(&channel) else {
             return;
         };
-        let known = (followed.stored.epoch, followed.stored.seq);
-        if known < (stored.epoch, stored.seq) {
-            followed.stored = stored;
+        if followed.stored < stored.seq {
+            followed.stored = stored.seq;
             self.events.push_back(Event::Stored {
                 channel,
                 position: stored,

@@ -1,14 +1,15 @@
 //! Which topics are wanted by how many, and which are heard.
 
 use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use banter_protocol::id::{ChannelId, Epoch, Position};
+use banter_protocol::id::{ChannelId, Epoch, Seq};
 use tokio::sync::Notify;
 
 use crate::bus::Topic;
-use crate::log::Shard;
+use crate::log::{SHARDS, Shard};
 
 /// How long a topic that nobody wants any more is still heard: people come back, and reload.
 const LINGER: Duration = Duration::from_secs(10);
@@ -17,6 +18,8 @@ const LINGER: Duration = Duration::from_secs(10);
 #[derive(Debug, Default)]
 pub(super) struct Topics {
     state: Mutex<State>,
+    /// The newest known epoch of each shard; 0: none.
+    epochs: [AtomicU64; SHARDS as usize],
     /// Told when a topic is wanted that was not.
     pub(super) wanted: Notify,
     /// Told when topics have come to be heard.
@@ -38,7 +41,7 @@ struct Interest {
     /// Where nobody wants it: until when it is heard all the same.
     until: Option<Instant>,
     heard: Heard,
-    stored: Option<Position>,
+    stored: Option<Seq>,
 }
 
 /// Whether a topic is heard.
@@ -83,13 +86,26 @@ impl Topics {
         self.lock().topics.get(&topic).map(|it| it.heard)
     }
 
+    /// The newest epoch that is known of a shard.
+    pub(super) fn epoch(&self, shard: Shard) -> Option<Epoch> {
+        let epoch = self.epochs[usize::from(shard.number())].load(Ordering::Acquire);
+        (epoch > 0).then_some(epoch)
+    }
+
+    /// The newest epochs of all shards.
+    pub(super) fn set_epochs(&self, epochs: &[Epoch; SHARDS as usize]) {
+        for (known, epoch) in self.epochs.iter().zip(epochs) {
+            known.store(*epoch, Ordering::Release);
+        }
+    }
+
     /// How far a channel is known to be stored.
-    pub(super) fn stored(&self, channel: ChannelId) -> Option<Position> {
+    pub(super) fn stored(&self, channel: ChannelId) -> Option<Seq> {
         self.lock().topics.get(&Topic::Channel(channel))?.stored
     }
 
     /// A channel is stored up to there.
-    pub(super) fn store(&self, channel: ChannelId, stored: Position) {
+    pub(super) fn store(&self, channel: ChannelId, stored: Seq) {
         if let Some(interest) = self.lock().topics.get_mut(&Topic::Channel(channel)) {
             interest.stored = Some(stored);
         }

@@ -48,12 +48,13 @@ impl Outbox {
         }
     }
 
-    /// Adds what a follower says. How far channels are stored, and which are in doubt, is known
-    /// to all before it is told.
+    /// Adds what a follower says. Epochs, how far channels are stored, and which are in doubt, is
+    /// known to all before it is told.
     pub(super) fn extend(&mut self, follower: &mut Follower, topics: &Topics) {
+        topics.set_epochs(follower.epochs());
         for event in follower.events() {
             match &event {
-                Event::Stored { channel, position } => topics.store(*channel, *position),
+                Event::Stored { channel, position } => topics.store(*channel, position.seq),
                 Event::Lost { shard, .. } => topics.doubt(*shard),
                 _ => {}
             }

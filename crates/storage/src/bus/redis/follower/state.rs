@@ -15,7 +15,7 @@ pub(super) struct Followed {
     /// …and the newest epoch under which that was right.
     pub(super) epoch: Epoch,
     /// How far it is stored, as was told last.
-    pub(super) stored: Position,
+    pub(super) stored: Seq,
     /// When the channel, or its head, was heard of last.
     pub(super) heard: Instant,
     /// Announced while it was not live.
@@ -44,7 +44,7 @@ impl Followed {
             state: State::Beginning,
             last: 0,
             epoch: 0,
-            stored: Position { seq: 0, epoch: 0 },
+            stored: 0,
             heard: now,
             waiting: Vec::new(),
             overflown: false,

@@ -12,6 +12,7 @@ pub use fitness::Durability;
 pub(crate) use fitness::{field, text};
 pub(crate) use script::{Call, Script};
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -70,6 +71,8 @@ pub(crate) struct Connection {
     run_id: Arc<str>,
     number: u64,
     heard: Arc<Mutex<Instant>>,
+    /// The server has hung up.
+    closed: Arc<AtomicBool>,
 }
 
 impl std::fmt::Debug for Redis {
@@ -211,7 +214,8 @@ impl Shared {
     }
 
     fn live(&self) -> Option<Connection> {
-        self.state().live.clone()
+        let live = self.state().live.clone();
+        live.filter(|connection| !connection.closed.load(Ordering::Relaxed))
     }
 
     async fn connect(&self) -> Result<Connection> {
@@ -224,12 +228,24 @@ impl Shared {
         {
             return Err(Error::Unavailable(failure.error.clone()));
         }
+        let closed = Arc::new(AtomicBool::new(false));
+        let hung_up = Arc::clone(&closed);
         let config = AsyncConnectionConfig::new()
+            // Heard of at once, it does not cost the next caller an error.
+            .set_push_sender(move |push: redis::PushInfo| {
+                if push.kind == redis::PushKind::Disconnection {
+                    hung_up.store(true, Ordering::Relaxed);
+                }
+                Ok::<_, redis::aio::SendError>(())
+            })
             .set_connection_timeout(Some(CONNECT_TIMEOUT))
             // The deadline is set round each round of commands, once.
             .set_response_timeout(None)
             .set_pipeline_buffer_size(PIPELINE_BUFFER);
-        let attempt = self.handshake(&config).await;
+        let attempt = self.handshake(&config).await.map(|connection| Connection {
+            closed,
+            ..connection
+        });
         let mut state = self.state();
         match &attempt {
             Ok(connection) => {
@@ -289,6 +305,7 @@ impl Shared {
             run_id: server.run_id.into(),
             number: state.connections,
             heard: Arc::new(Mutex::new(Instant::now())),
+            closed: Arc::default(),
         })
     }
 }

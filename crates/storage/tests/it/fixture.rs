@@ -84,11 +84,15 @@ impl Fixture {
     }
 
     pub(crate) async fn postgres() -> Self {
-        let url = shared().database(false).await;
-        let database = Postgres::open(&url, Role::Gateway).await.unwrap();
+        Self::at(&shared().database(false).await).await
+    }
+
+    /// On the database at this address.
+    pub(crate) async fn at(url: &str) -> Self {
+        let database = Postgres::open(url, Role::Gateway).await.unwrap();
         Self {
             database: database.clone().into(),
-            raw: Raw::Postgres(sqlx::PgPool::connect_lazy(&url).unwrap(), database),
+            raw: Raw::Postgres(sqlx::PgPool::connect_lazy(url).unwrap(), database),
             _directory: None,
         }
     }

@@ -163,8 +163,14 @@ async fn a_server_that_was_away_is_used_again() {
 /// Numbers are drawn before they are committed: who follows them must still see every one.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_follows_revocations_passes_none_over() {
-    const EACH: usize = 60;
+    const EACH: usize = 25;
+    // Each commit takes its time, and none the same.
+    const SLOW: &str = "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS \
+                        $$ BEGIN PERFORM pg_sleep(random() * 0.01); RETURN NULL; END $$; \
+                        CREATE CONSTRAINT TRIGGER slow AFTER INSERT ON revocations \
+                        DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION slow()";
     let url = shared().database(false).await;
+    execute(&url, SLOW).await;
     let mut tasks = JoinSet::new();
     for name in ["ann", "bob", "cid", "dan"] {
         let database = open(&url).await;

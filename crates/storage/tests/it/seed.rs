@@ -23,4 +23,9 @@ impl Seed {
         z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         (z ^ (z >> 31)) % end
     }
+
+    /// Another source, for somebody who goes on at the same time.
+    pub(crate) const fn fork(&mut self) -> Self {
+        Self(self.below(u64::MAX))
+    }
 }

@@ -9,7 +9,7 @@ use banter_storage::bus::LocalBus;
 use banter_storage::channels::{Channels, Creation};
 use banter_storage::entries::{Anchor, Entries, Page, Record};
 use banter_storage::log::redis::drain::Drain;
-use banter_storage::log::{Act, Answer, Append, Log, Receipt, RedisLog, SqliteLog};
+use banter_storage::log::{Act, Answer, Append, Log, Receipt, RedisLog, Shard, SqliteLog};
 use banter_storage::{Database, Durability, Postgres, Redis};
 
 use crate::fixture::{Fixture, channel, new_channel};
@@ -91,7 +91,15 @@ impl Under {
     }
 
     pub(crate) async fn on(server: Server) -> Self {
-        let fixture = Fixture::postgres().await;
+        Self::over(server, Fixture::postgres().await).await
+    }
+
+    /// On a database server of the test's own.
+    pub(crate) async fn with(server: Server, database: &str) -> Self {
+        Self::over(server, Fixture::at(database).await).await
+    }
+
+    async fn over(server: Server, fixture: Fixture) -> Self {
         let Database::Postgres(postgres) = fixture.database.clone() else {
             unreachable!()
         };
@@ -112,17 +120,26 @@ impl Under {
         }
     }
 
+    /// Restarts Redis with nothing lost.
+    pub(crate) async fn restart(&mut self) {
+        let server = &mut self.cluster().server;
+        server.kill();
+        server.up();
+        self.reconnect().await;
+    }
+
+    /// Waits until the log has found the server that was started again.
+    pub(crate) async fn reconnect(&mut self) {
+        let begun = std::time::Instant::now();
+        while self.log.heads(&[channel(0)]).await.is_err() {
+            assert!(begun.elapsed() < WITHIN);
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
     /// The parts that only a cluster has.
     pub(crate) fn cluster(&mut self) -> &mut Cluster {
         self.cluster.as_mut().unwrap()
-    }
-
-    /// The log of a cluster.
-    pub(crate) fn redis_log(&self) -> &RedisLog {
-        let Log::Redis(log) = &self.log else {
-            unreachable!()
-        };
-        log
     }
 
     /// Makes a public channel whose creator has not joined yet.
@@ -206,7 +223,7 @@ impl Under {
         let Some(cluster) = &self.cluster else {
             return 0;
         };
-        let shards: Vec<_> = banter_storage::log::Shard::all().collect();
+        let shards: Vec<_> = Shard::all().collect();
         let mut rows = 0;
         loop {
             let progress = cluster.drain.step(&shards).await.unwrap();
@@ -257,3 +274,17 @@ pub(crate) fn position(receipt: &Receipt) -> Position {
 
 /// More than any test waits for something to be stored.
 pub(crate) const WITHIN: Duration = Duration::from_secs(5);
+
+/// A key of the channel's shard, or the channel's list.
+pub(crate) fn key(channel: ChannelId, name: &str) -> String {
+    let shard = Shard::of(channel).number();
+    let hex: String = channel
+        .as_bytes()
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    match name {
+        "l" => format!("{{b{shard}}}:l:{hex}"),
+        name => format!("{{b{shard}}}:{name}"),
+    }
+}

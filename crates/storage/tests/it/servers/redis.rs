@@ -3,7 +3,11 @@
 use std::fs::{self, File};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
+
+use banter_protocol::id::ChannelId;
 
 use super::{Place, free_port, installed};
 
@@ -87,7 +91,7 @@ impl Server {
         // A pid file is written by daemons only.
         fs::write(place.join("redis.pid"), format!("{}\n", self.pid())).unwrap();
         let begun = Instant::now();
-        while self.try_connection().is_none() {
+        while !self.answers() {
             assert!(
                 begun.elapsed() < START_TIMEOUT,
                 "{:?} does not answer",
@@ -118,25 +122,88 @@ impl Server {
         file.set_len(length.saturating_sub(bytes)).unwrap();
     }
 
-    /// A connection of the test's own.
-    pub(crate) fn connection(&self) -> redis::Connection {
-        self.try_connection().unwrap()
-    }
-
     /// Runs a command behind the log's back.
     pub(crate) fn command<T: redis::FromRedisValue>(&self, words: &[&str]) -> T {
         let mut command = redis::Cmd::new();
         command.arg(words);
-        command.query(&mut self.connection()).unwrap()
+        command.query(&mut self.connection().unwrap()).unwrap()
     }
 
-    fn try_connection(&self) -> Option<redis::Connection> {
-        let client = redis::Client::open(self.url()).unwrap();
-        let timeout = Duration::from_secs(2);
-        let mut connection = client.get_connection_with_timeout(timeout).ok()?;
-        redis::cmd("PING").exec(&mut connection).ok()?;
-        Some(connection)
+    /// What it has used of the processors so far.
+    pub(crate) fn cpu_seconds(&self) -> f64 {
+        let info: String = self.command(&["INFO", "cpu"]);
+        let field = |name: &str| {
+            let line = info
+                .lines()
+                .find_map(|line| line.strip_prefix(name))
+                .unwrap();
+            line.trim().parse::<f64>().unwrap()
+        };
+        field("used_cpu_user:") + field("used_cpu_sys:")
     }
+
+    /// Hears what is announced of channels, until dropped.
+    pub(crate) fn listen(&self, channels: &[ChannelId]) -> Listener {
+        let topics: Vec<String> = channels.iter().map(topic).collect();
+        let mut connection = self.connection().unwrap();
+        let timeout = Some(Duration::from_millis(100));
+        connection.set_read_timeout(timeout).unwrap();
+        let (begun, ready) = std::sync::mpsc::channel();
+        let over = Arc::new(AtomicBool::new(false));
+        let heard = Arc::clone(&over);
+        let thread = std::thread::spawn(move || {
+            let mut listening = connection.as_pubsub();
+            listening.subscribe(&topics).unwrap();
+            begun.send(()).unwrap();
+            let mut messages = 0;
+            while !heard.load(Ordering::Relaxed) {
+                messages += usize::from(listening.get_message().is_ok());
+            }
+            messages
+        });
+        ready.recv().unwrap();
+        Listener {
+            over,
+            thread: Some(thread),
+        }
+    }
+
+    fn connection(&self) -> redis::RedisResult<redis::Connection> {
+        let client = redis::Client::open(self.url())?;
+        client.get_connection_with_timeout(Duration::from_secs(2))
+    }
+
+    fn answers(&self) -> bool {
+        let ping = |mut connection| redis::cmd("PING").exec(&mut connection);
+        match self.connection().and_then(ping) {
+            Ok(()) => true,
+            // It wants a password, which is an answer.
+            Err(error) => error.code() == Some("NOAUTH"),
+        }
+    }
+}
+
+/// A subscriber.
+pub(crate) struct Listener {
+    over: Arc<AtomicBool>,
+    thread: Option<std::thread::JoinHandle<usize>>,
+}
+
+impl Listener {
+    /// Ends it; gives how many announcements it heard.
+    pub(crate) fn end(mut self) -> usize {
+        self.over.store(true, Ordering::Relaxed);
+        self.thread.take().unwrap().join().unwrap()
+    }
+}
+
+fn topic(channel: &ChannelId) -> String {
+    let hex: String = channel
+        .as_bytes()
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    format!("c:{hex}")
 }
 
 impl Drop for Server {

@@ -9,6 +9,7 @@ mod database;
 mod destination;
 mod display;
 mod keys;
+mod nginx_config;
 mod queue;
 mod send;
 mod serve;
@@ -56,6 +57,7 @@ enum Command {
     Config(config::Config),
     Keys(keys::Keys),
     Queue(queue::Queue),
+    NginxConfig(nginx_config::NginxConfig),
     Completions(completions::Completions),
 }
 
@@ -78,6 +80,7 @@ fn main() -> ExitCode {
         Command::Config(command) => command.run(),
         Command::Keys(command) => command.run(),
         Command::Queue(command) => command.run(),
+        Command::NginxConfig(command) => command.run(),
         Command::Completions(command) => command.run(),
     };
     let Err(error) = done else {

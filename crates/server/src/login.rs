@@ -177,7 +177,7 @@ impl Login {
                 grace: limit::REFRESH_GRACE,
             },
             hasher: Hasher::observed(Cost::DEFAULT, metrics.clone()),
-            guesses: AccountThrottle::default(),
+            guesses: AccountThrottle::shared(database),
             addresses: AddressThrottle::new(
                 settings.limits.address_logins_per_minute,
                 limit::ADDRESS_LOGINS_BURST,

@@ -46,14 +46,13 @@ impl Modify for AccessToken {
 /// The calls of a process that lets people in.
 pub(crate) fn entrance(app: &AuthApp) -> Router {
     let (router, _) = login::routes().split_for_parts();
-    with_fallbacks(router.with_state(app.clone()))
+    router.with_state(app.clone())
 }
 
 /// The calls of a process behind the login, and the web page.
 pub(crate) fn gateway(app: &App) -> Router {
     let (router, _) = behind_the_login().split_for_parts();
-    let router = router.merge(page::routes());
-    with_fallbacks(router.with_state(app.clone()))
+    router.merge(page::routes()).with_state(app.clone())
 }
 
 /// The calls of a process that is all in one.
@@ -61,7 +60,7 @@ pub(crate) fn all(app: &App, auth: &AuthApp) -> Router {
     let (entrance, _) = login::routes().split_for_parts();
     let (rest, _) = behind_the_login().split_for_parts();
     let rest = rest.merge(page::routes()).with_state(app.clone());
-    with_fallbacks(entrance.with_state(auth.clone()).merge(rest))
+    entrance.with_state(auth.clone()).merge(rest)
 }
 
 /// What a process answers that waits for the others of its cluster.
@@ -100,10 +99,9 @@ pub(crate) fn router(process: &Process, calls: Router) -> Router {
             "/asyncapi.json",
             get(async move || json(banter_protocol::ASYNCAPI)),
         );
-    calls
-        .merge(documents)
-        .merge(admin::health(process))
-        .layer(from_fn_with_state(process.clone(), counted))
+    let all = calls.merge(documents).merge(admin::health(process));
+    // Last: it covers the routes that are there.
+    with_fallbacks(all).layer(from_fn_with_state(process.clone(), counted))
 }
 
 /// Counts a request by its route's template: paths hold ids, and labels must be few.

@@ -148,6 +148,7 @@ impl Login {
             .sessions
             .forget_over(since, &self.lifetimes)
             .await?;
+        self.guesses.forget(now).await?;
         let since = before(now, ttl + limit::KEY_RETIRED_MARGIN);
         if self.stores.keys.forget_retired(since).await? {
             let rows = self.stores.keys.all().await?;

@@ -71,7 +71,7 @@ impl<'p> Wait<'p> {
     pub(super) fn over(self) {
         self.process.health.came(self.name);
         if self.told.is_some() {
-            tracing::info!("{} is there", self.what);
+            tracing::info!("the wait for {} is over", self.what);
         }
     }
 

@@ -5,6 +5,7 @@
 
 mod change;
 mod epoch;
+mod moving;
 mod sockets;
 mod unstored;
 
@@ -53,6 +54,8 @@ struct Pump {
     sockets: Sockets,
     /// Sends that are not in the database yet.
     unstored: Unstored,
+    /// Where to go on asking clients to move: not always the same ones.
+    moved: usize,
     /// Channels with pending frames.
     busy: Vec<ChannelId>,
     tick: Tick,
@@ -66,6 +69,7 @@ impl Pump {
             channels: HashMap::new(),
             sockets: Sockets::default(),
             unstored: Unstored::default(),
+            moved: 0,
             busy: Vec::new(),
             tick: Tick::new(Instant::now()),
             metrics,
@@ -141,6 +145,10 @@ impl Pump {
                 }) {
                     outbound.close(close);
                 }
+            }
+            Command::Move(count, within, asked) => {
+                // Whoever wanted to know has gone with the process.
+                let _ = asked.send(self.ask_to_move(count, within));
             }
             Command::Barrier(barrier) => {
                 self.flush();
@@ -376,7 +384,8 @@ impl Pump {
             // Nobody reads what this tick had for it.
             let _ = self.leave_channel(key, id);
         }
-        self.unstored.forget(key, &socket.unstored);
+        self.unstored
+            .forget(key, &socket.unstored, &socket.channels);
     }
 
     /// Writes everything pending.

@@ -18,14 +18,14 @@ use tokio::sync::mpsc;
 use crate::fixture::{channel, new_channel};
 use crate::seed::Seed;
 use crate::servers::postgres::shared;
-use crate::servers::redis::RedisServer;
+use crate::servers::redis::Server;
 
 /// How long anything may take.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Servers with accounts and channels.
 struct Cluster {
-    redis: RedisServer,
+    redis: Server,
     url: String,
     users: Vec<(UserId, Username)>,
 }
@@ -55,7 +55,7 @@ impl Cluster {
             let _ = Channels::new(&database).create(&new).await.unwrap();
         }
         Self {
-            redis: RedisServer::start(),
+            redis: Server::start(),
             url,
             users,
         }
@@ -331,7 +331,7 @@ async fn a_lost_log_rewinds_and_a_kept_one_goes_on() {
     while gateway.bus.watched(Topic::Channel(kept)).await.is_ok() {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
-    cluster.redis.restart();
+    cluster.redis.up();
     storm(
         gateway.log.clone(),
         vec![vec![cluster.message(0, kept, "after")]],

@@ -29,6 +29,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use banter_protocol::id::{ChannelId, Epoch, Position, Seq};
+use banter_protocol::limit;
 
 use self::epochs::{Epochs, Era};
 use self::memory::Memory;
@@ -66,6 +67,8 @@ const ATTEMPTS_MAX: u32 = 6;
 #[derive(Debug, Clone)]
 pub struct RedisLog {
     shared: Arc<Shared>,
+    /// Entries that a channel takes in a second.
+    pace: u32,
 }
 
 #[derive(Debug)]
@@ -104,6 +107,17 @@ impl RedisLog {
                 memory: Arc::default(),
                 waiting: Waiting::default(),
             }),
+            pace: limit::CHANNEL_ENTRIES_PER_SECOND,
+        }
+    }
+
+    /// The same log, which takes so many entries of a channel in a second, at least 1. All gateways
+    /// should be told the same.
+    #[must_use]
+    pub fn paced(self, entries_per_second: u32) -> Self {
+        Self {
+            pace: entries_per_second.max(1),
+            ..self
         }
     }
 

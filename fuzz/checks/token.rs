@@ -51,7 +51,7 @@ static SERVER: LazyLock<Server> = LazyLock::new(|| {
 /// tried as it is. Tells whether the signed one was accepted.
 pub(crate) fn check(data: &[u8]) -> bool {
     if let Ok(text) = std::str::from_utf8(data) {
-        let refused = SERVER.tokens.verify(&SERVER.keys, text, NOW_MS);
+        let refused = SERVER.tokens.verify(SERVER.keys.public(), text, NOW_MS);
         assert!(refused.is_err(), "nobody signed it");
     }
     let Some(at) = data.iter().position(|&b| b == b'\n') else {
@@ -65,7 +65,7 @@ pub(crate) fn check(data: &[u8]) -> bool {
     );
     let signature = SERVER.known.sign(signed.as_bytes()).to_bytes();
     let token = format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature));
-    let Ok(identity) = SERVER.tokens.verify(&SERVER.keys, &token, NOW_MS) else {
+    let Ok(identity) = SERVER.tokens.verify(SERVER.keys.public(), &token, NOW_MS) else {
         return false;
     };
     let header: Value = serde_json::from_slice(header).expect("an accepted header is JSON");
@@ -96,7 +96,9 @@ pub(crate) fn check(data: &[u8]) -> bool {
         format!("A{token}"),
         format!("{signed}."),
     ] {
-        let refused = SERVER.tokens.verify(&SERVER.keys, &tampered, NOW_MS);
+        let refused = SERVER
+            .tokens
+            .verify(SERVER.keys.public(), &tampered, NOW_MS);
         assert_eq!(refused.err(), Some(Refused::Invalid));
     }
     true

@@ -87,7 +87,9 @@ fn render(effective: &Effective) -> String {
             text.push_str(&format!("{gap}[{section}]\n"));
         }
         let line = match key.show(&effective.settings) {
-            Some(value) if key.secret => format!("# {} = {value}", key.field()),
+            Some(value) if key.hides(&effective.settings) => {
+                format!("# {} = {value}", key.field())
+            }
             Some(value) => format!("{} = {value}", key.field()),
             None => format!("# {} is not set", key.field()),
         };

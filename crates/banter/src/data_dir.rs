@@ -6,8 +6,6 @@ use std::os::unix::fs::DirBuilderExt as _;
 use std::path::Path;
 
 use anyhow::{Context as _, Result, anyhow, bail};
-use banter_server::Settings;
-use banter_storage::{Database, Sqlite};
 use rustix::fs::Mode;
 
 /// The file that the running server holds locked; it tells the server's process id.
@@ -77,32 +75,6 @@ impl Lock {
             .with_context(|| format!("cannot write to the data directory {shown}"))?;
         Ok(Self { _file: file })
     }
-}
-
-/// Opens the database for a command that may run beside a server, and before the first one.
-///
-/// # Errors
-/// When it cannot be opened.
-pub(crate) async fn open(settings: &Settings) -> Result<Database> {
-    keep_private();
-    create(&settings.server.data_dir)?;
-    let path = settings.sqlite_path();
-    let opened = Sqlite::open(&path).await;
-    let opened = opened.with_context(|| format!("cannot use the database {}", path.display()))?;
-    Ok(opened.into())
-}
-
-/// Opens the database for a command that has no use for an empty one.
-///
-/// # Errors
-/// When there is none, or it cannot be opened.
-pub(crate) async fn open_existing(settings: &Settings) -> Result<Database> {
-    let path = settings.sqlite_path();
-    if !path.exists() {
-        let path = path.display();
-        bail!("there is no database {path}; is it another --data-dir, or not started yet?");
-    }
-    open(settings).await
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use banter_storage::keys::{Keys as Stored, State};
 use clap::{Args, Subcommand};
 
 use crate::config::Location;
-use crate::{data_dir, print, run_async};
+use crate::{database, print, run_async};
 
 /// List and replace the keys that sign access tokens
 ///
@@ -64,9 +64,9 @@ impl List {
     fn run(&self) -> Result<()> {
         let settings = self.location.load(Vec::new())?.settings;
         run_async(async {
-            let database = data_dir::open_existing(&settings).await?;
+            let opened = database::open_existing(&settings).await?;
             let mut lines = String::new();
-            for key in Stored::new(&database).all().await? {
+            for key in Stored::new(&opened).all().await? {
                 let state = match key.state {
                     State::Next => "next",
                     State::Active => "active",
@@ -83,8 +83,8 @@ impl Rotate {
     fn run(&self) -> Result<()> {
         let settings = self.location.load(Vec::new())?.settings;
         run_async(async {
-            let database = data_dir::open(&settings).await?;
-            rotate_keys(&settings, &database, self.compromised).await?;
+            let opened = database::open(&settings).await?;
+            rotate_keys(&settings, &opened, self.compromised).await?;
             print(b"rotated; running servers follow within 2 seconds\n")
         })
     }

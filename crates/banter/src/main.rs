@@ -5,9 +5,12 @@ mod chat;
 mod completions;
 mod config;
 mod data_dir;
+mod database;
 mod destination;
 mod display;
 mod keys;
+mod nginx_config;
+mod queue;
 mod send;
 mod serve;
 mod tail;
@@ -53,6 +56,8 @@ enum Command {
     Tail(tail::Tail),
     Config(config::Config),
     Keys(keys::Keys),
+    Queue(queue::Queue),
+    NginxConfig(nginx_config::NginxConfig),
     Completions(completions::Completions),
 }
 
@@ -74,6 +79,8 @@ fn main() -> ExitCode {
         Command::Tail(command) => command.run(),
         Command::Config(command) => command.run(),
         Command::Keys(command) => command.run(),
+        Command::Queue(command) => command.run(),
+        Command::NginxConfig(command) => command.run(),
         Command::Completions(command) => command.run(),
     };
     let Err(error) = done else {

@@ -4,7 +4,7 @@ use std::io::Write as _;
 use std::net::SocketAddr;
 
 use anyhow::{Context as _, Result, anyhow};
-use banter_server::settings::Origin;
+use banter_server::settings::{Origin, Role};
 use banter_server::{Listeners, Settings};
 use clap::Args;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -23,24 +23,38 @@ const BACKLOG: u32 = 4096;
 /// Below so many file descriptors a server is soon full: two are needed per socket behind a proxy.
 const DESCRIPTORS_FEW: u64 = 8192;
 
-/// Start the server
+/// Start the server, or one part of a cluster
 ///
-/// Everything runs in this one process: accounts, channels, messages and the web page, with one
-/// SQLite file in the data directory. Once it can serve it prints its URL. The first SIGTERM or
-/// Ctrl-C lets clients go in peace, a second one ends it at once.
+/// Without ROLE everything runs in this one process: accounts, channels, messages and the web page,
+/// with one SQLite file in the data directory.
+///
+/// A cluster is any number of these, behind a load balancer; all share a PostgreSQL
+/// (database.url) and a Redis (log.url), and start in any order:
+///
+///   auth      accounts, logins and tokens; needs auth.secret, the same for all
+///   gateway   sockets, channels, messages, history and the web page
+///   worker    stores what is queued; has no public address
+///
+/// Once it can serve it prints its URL; until then /readyz tells what it waits for. The first
+/// SIGTERM or Ctrl-C lets clients go in peace, a second one ends it at once.
 #[derive(Debug, Args)]
-#[command(after_help = "\
+#[command(
+    verbatim_doc_comment,
+    after_help = "\
 Examples:
   banter serve                               on this machine only: http://127.0.0.1:8080
   banter serve --listen 0.0.0.0:8080 --registration closed
                                              for the network, accounts by banter user add
   banter serve --public-url https://chat.example --data-dir /var/lib/banter
                                              behind a proxy that speaks TLS
+  banter serve gateway --config cluster.toml --listen 10.0.0.7:8080
+                                             a gateway of a cluster
 
-Every setting: banter config --default")]
+Every setting: banter config --default"
+)]
 pub(crate) struct Serve {
-    /// Run only this part of the server
-    #[arg(value_name = "ROLE", hide = true)]
+    /// Run only this part of the server: auth, gateway or worker
+    #[arg(value_name = "ROLE")]
     role: Option<String>,
     /// Address for people [default: 127.0.0.1:8080]
     #[arg(long, value_name = "ADDRESS")]
@@ -64,18 +78,11 @@ impl Serve {
     /// # Errors
     /// When it cannot start; and when a second signal cut the drain short.
     pub(crate) fn run(&self) -> Result<()> {
-        if let Some(role) = &self.role {
-            return Err(Wrong(match role.as_str() {
-                "auth" | "gateway" | "worker" => {
-                    format!("serve {role} is not in this version; banter serve runs every part")
-                }
-                _ => format!("serve {role}: there is no such part; banter serve runs every one"),
-            })
-            .into());
-        }
+        let role = self.role()?;
         let effective = self.location.load(self.flags())?;
+        effective.settings.suit(role).map_err(anyhow::Error::msg)?;
         telemetry::start(&effective.settings.telemetry)?;
-        for warning in effective.settings.warnings() {
+        for warning in effective.settings.warnings(role) {
             tracing::warn!("{warning}");
         }
         let descriptors = raise_descriptors();
@@ -86,10 +93,24 @@ impl Serve {
             );
         }
         data_dir::keep_private();
-        data_dir::create(&effective.settings.server.data_dir)?;
-        let _lock = Lock::take(&effective.settings.server.data_dir)?;
+        // The parts of a cluster keep nothing there: any number of them may share a machine.
+        let _lock = match role {
+            Role::All => {
+                data_dir::create(&effective.settings.server.data_dir)?;
+                Some(Lock::take(&effective.settings.server.data_dir)?)
+            }
+            _ => None,
+        };
         let runtime = tokio::runtime::Runtime::new().context("cannot start threads")?;
-        runtime.block_on(serve(effective.settings))
+        runtime.block_on(serve(role, effective.settings))
+    }
+
+    fn role(&self) -> Result<Role> {
+        let Some(role) = &self.role else {
+            return Ok(Role::All);
+        };
+        let role = role.parse();
+        role.map_err(|problem| Wrong(format!("ROLE {problem}")).into())
     }
 
     fn flags(&self) -> Vec<Flag> {
@@ -106,22 +127,35 @@ impl Serve {
     }
 }
 
-async fn serve(settings: Settings) -> Result<()> {
-    let listeners = Listeners {
-        public: listen(settings.server.listen, "--listen")?,
-        admin: listen(settings.server.admin_listen, "--admin-listen")?,
+async fn serve(role: Role, settings: Settings) -> Result<()> {
+    let public = match role.is_public() {
+        true => Some(listen(settings.server.listen, "--listen")?),
+        false => None,
     };
-    let bound = listeners.public.local_addr().context("cannot listen")?;
+    let admin = listen(settings.server.admin_listen, "--admin-listen")?;
+    let bound = public.as_ref().unwrap_or(&admin).local_addr();
+    let bound = bound.context("cannot listen")?;
+    let listeners = Listeners { public, admin };
     let shutdown = CancellationToken::new();
     stop_on_signals(shutdown.clone())?;
     let ready = move || {
         // Whoever started us may have closed its end: that is no reason not to serve.
         let mut stdout = std::io::stdout().lock();
-        let _ = writeln!(stdout, "Banter serves {}", Origin::of_listener(bound));
+        let _ = writeln!(stdout, "{} {}", greeting(role), Origin::of_listener(bound));
         let _ = stdout.flush();
     };
-    banter_server::run(settings, listeners, shutdown, ready).await?;
+    banter_server::run(role, settings, listeners, shutdown, ready).await?;
     Ok(())
+}
+
+/// How the line begins that is printed once the process can serve.
+const fn greeting(role: Role) -> &'static str {
+    match role {
+        Role::All => "Banter serves",
+        Role::Auth => "Banter lets people in at",
+        Role::Gateway => "Banter gateway serves",
+        Role::Worker => "Banter worker works, and tells how at",
+    }
 }
 
 fn listen(address: SocketAddr, flag: &str) -> Result<TcpListener> {

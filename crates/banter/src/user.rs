@@ -16,7 +16,7 @@ use uuid::Uuid;
 use zeroize::Zeroizing;
 
 use crate::config::Location;
-use crate::{data_dir, print, run_async};
+use crate::{database, print, run_async};
 
 /// Add, list, disable and enable accounts
 ///
@@ -117,7 +117,7 @@ impl Add {
             );
         }
         run_async(async {
-            let accounts = Accounts::new(&data_dir::open(&settings).await?);
+            let accounts = Accounts::new(&database::open(&settings).await?);
             let account = NewAccount {
                 id: UserId::from_uuid(Uuid::now_v7()),
                 username: self.name.clone(),
@@ -168,7 +168,7 @@ impl List {
     fn run(&self) -> Result<()> {
         let settings = self.location.load(Vec::new())?.settings;
         run_async(async {
-            let accounts = Accounts::new(&data_dir::open_existing(&settings).await?);
+            let accounts = Accounts::new(&database::open_existing(&settings).await?);
             let mut after = None;
             loop {
                 let page = accounts.page(after.as_ref(), limit::PAGE_MAX).await?;
@@ -205,7 +205,7 @@ impl List {
 fn set_disabled(location: &Location, name: &Username, disabled: bool) -> Result<()> {
     let settings = location.load(Vec::new())?.settings;
     run_async(async {
-        let accounts = Accounts::new(&data_dir::open_existing(&settings).await?);
+        let accounts = Accounts::new(&database::open_existing(&settings).await?);
         let done = accounts.set_disabled(name, disabled, clock::now());
         if done.await?.is_none() {
             bail!("there is no account {name}; banter user list shows all");

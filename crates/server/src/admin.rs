@@ -1,5 +1,7 @@
 //! The admin address: metrics, health, drain, and a page that shows them.
 
+use std::collections::BTreeMap;
+
 use axum::Router;
 use axum::extract::{RawQuery, State};
 use axum::http::{StatusCode, header};
@@ -8,11 +10,12 @@ use axum::routing::{get, post};
 use serde_json::json;
 use tokio::sync::mpsc;
 
-use crate::app::App;
+use crate::app::Process;
+use crate::health::State as Dependency;
 use crate::http::with_fallbacks;
 
 /// The routes of the admin address. `drain` is told when somebody asks the process to go down.
-pub fn router(app: App, drain: mpsc::Sender<()>) -> Router {
+pub fn router(process: &Process, drain: mpsc::Sender<()>) -> Router {
     let router = Router::new()
         .route("/", get(status))
         .route("/metrics", get(metrics))
@@ -24,20 +27,24 @@ pub fn router(app: App, drain: mpsc::Sender<()>) -> Router {
                 StatusCode::ACCEPTED
             }),
         )
-        .route("/livez", get(livez))
-        .route("/readyz", get(readyz));
-    with_fallbacks(router).with_state(app)
+        .with_state(process.clone())
+        .merge(health(process));
+    with_fallbacks(router)
 }
 
-/// Whether the process is alive.
-pub async fn livez() -> &'static str {
-    "ok"
+/// The two calls by which others find out about a process: whether to end it, whether to use it.
+pub fn health(process: &Process) -> Router {
+    Router::new()
+        .route("/livez", get(async || "ok"))
+        .route("/readyz", get(readyz))
+        .with_state(process.clone())
 }
 
 /// Whether the process takes work; `?verbose` tells the state of everything it needs.
-pub async fn readyz(State(app): State<App>, RawQuery(query): RawQuery) -> Response {
-    let database = app.entries.is_reachable().await;
-    let ready = database && !app.is_draining();
+async fn readyz(State(process): State<Process>, RawQuery(query): RawQuery) -> Response {
+    let report = process.health.report().await;
+    let draining = process.is_draining();
+    let ready = report.ready && !draining;
     let status = if ready {
         StatusCode::OK
     } else {
@@ -49,24 +56,45 @@ pub async fn readyz(State(app): State<App>, RawQuery(query): RawQuery) -> Respon
             .any(|part| part == "verbose" || part.starts_with("verbose="))
     });
     if !verbose {
-        return (status, if ready { "ok" } else { "not ready" }).into_response();
+        let mut reasons = Vec::new();
+        if draining {
+            reasons.push("draining".to_owned());
+        }
+        let missing = report
+            .states
+            .iter()
+            .filter(|(_, state)| **state != Dependency::Up);
+        reasons.extend(missing.map(|(name, state)| format!("{name} {}", state.as_str())));
+        let text = match ready {
+            true => "ok".to_owned(),
+            false => format!("not ready: {}", reasons.join(", ")),
+        };
+        return (status, text).into_response();
     }
+    let states = report.states.iter();
+    let states: BTreeMap<_, _> = states
+        .map(|(name, state)| (*name, state.as_str()))
+        .collect();
     let body = json!({
         "status": if ready { "ready" } else { "not ready" },
-        "draining": app.is_draining(),
-        "dependencies": { "database": if database { "up" } else { "down" } },
+        "draining": draining,
+        "dependencies": states,
     });
     (status, axum::Json(body)).into_response()
 }
 
-async fn metrics(State(app): State<App>) -> Response {
+async fn metrics(State(process): State<Process>) -> Response {
     let media_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-    ([(header::CONTENT_TYPE, media_type)], app.metrics.encode()).into_response()
+    (
+        [(header::CONTENT_TYPE, media_type)],
+        process.metrics.encode(),
+    )
+        .into_response()
 }
 
-async fn status(State(app): State<App>) -> Html<String> {
-    let connections = app.metrics.connections.get();
-    let draining = if app.is_draining() {
+async fn status(State(process): State<Process>) -> Html<String> {
+    let connections = process.metrics.connections.get();
+    let draining = if process.is_draining() {
         "draining"
     } else {
         "serving"

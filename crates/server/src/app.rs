@@ -1,10 +1,12 @@
-//! What every handler and socket of the process can reach.
+//! What the handlers and sockets of a process can reach.
 
 use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use axum::extract::FromRef;
 use banter_storage::accounts::Accounts;
+use banter_storage::bus::Bus;
 use banter_storage::channels::Channels;
 use banter_storage::entries::Entries;
 use banter_storage::log::Log;
@@ -12,56 +14,61 @@ use tokio_util::task::TaskTracker;
 
 use crate::broadcast::Broadcast;
 use crate::connect::Admissions;
-use crate::login::Login;
+use crate::health::Health;
+use crate::login::{Login, Verifier};
 use crate::metric::Metrics;
 use crate::send::Appender;
 use crate::settings::{Origin, Settings};
 
-/// The parts of a running process. Cloning shares them.
+/// What a process of any role has. Cloning shares it.
 #[derive(Clone)]
-pub struct App(Arc<Parts>);
+pub struct Process(Arc<ProcessParts>);
 
-/// See [`App`].
-pub struct Parts {
+/// See [`Process`].
+pub struct ProcessParts {
     /// What the operator set.
     pub settings: Settings,
     /// The origin under which people reach this server.
     pub public_origin: Origin,
-    /// Accounts.
-    pub accounts: Accounts,
-    /// Channels and members.
-    pub channels: Channels,
-    /// Stored entries.
-    pub entries: Entries,
-    /// Where entries go.
-    pub log: Log,
-    /// Passwords, tokens, sessions.
-    pub login: Arc<Login>,
-    /// The way into the log.
-    pub appender: Appender,
-    /// The way to the sockets.
-    pub broadcast: Broadcast,
-    /// Places for sockets.
-    pub admissions: Admissions,
     /// What is counted.
     pub metrics: Metrics,
-    /// Tasks of sockets.
-    pub sockets: TaskTracker,
-    /// Set once the process is going down.
-    pub draining: AtomicBool,
+    /// What it needs, and whether that is there.
+    pub health: Health,
+    draining: AtomicBool,
 }
 
-impl App {
-    /// Puts the parts together.
+impl Process {
+    /// A process that begins.
     #[must_use]
-    pub fn new(parts: Parts) -> Self {
-        Self(Arc::new(parts))
+    pub fn new(settings: Settings, public_origin: Origin) -> Self {
+        Self(Arc::new(ProcessParts {
+            settings,
+            public_origin,
+            metrics: Metrics::new(),
+            health: Health::default(),
+            draining: AtomicBool::new(false),
+        }))
     }
+}
 
+impl Deref for Process {
+    type Target = ProcessParts;
+
+    fn deref(&self) -> &ProcessParts {
+        &self.0
+    }
+}
+
+impl ProcessParts {
     /// Whether the process is going down.
     #[must_use]
     pub fn is_draining(&self) -> bool {
         self.draining.load(Ordering::Relaxed)
+    }
+
+    /// Takes no more work from now on.
+    pub fn begin_drain(&self) {
+        self.draining.store(true, Ordering::Relaxed);
     }
 
     /// Whether a page of this origin may use the server: our own, under the name it was reached by
@@ -82,10 +89,85 @@ impl App {
     }
 }
 
+/// What letting people in needs. Cloning shares it.
+#[derive(Clone)]
+pub struct AuthApp {
+    /// The process.
+    pub process: Process,
+    /// Passwords, sessions and what they are given.
+    pub login: Arc<Login>,
+}
+
+impl Deref for AuthApp {
+    type Target = ProcessParts;
+
+    fn deref(&self) -> &ProcessParts {
+        &self.process
+    }
+}
+
+impl FromRef<AuthApp> for Process {
+    fn from_ref(app: &AuthApp) -> Self {
+        app.process.clone()
+    }
+}
+
+/// What everything behind a login needs. Cloning shares it.
+#[derive(Clone)]
+pub struct App(Arc<Parts>);
+
+/// See [`App`].
+pub struct Parts {
+    /// The process.
+    pub process: Process,
+    /// Tells whose token is good.
+    pub verifier: Arc<Verifier>,
+    /// Accounts.
+    pub accounts: Accounts,
+    /// Channels and members.
+    pub channels: Channels,
+    /// Stored entries.
+    pub entries: Entries,
+    /// Where entries go.
+    pub log: Log,
+    /// Where entries are announced.
+    pub bus: Bus,
+    /// The way into the log.
+    pub appender: Appender,
+    /// The way to the sockets.
+    pub broadcast: Broadcast,
+    /// Places for sockets.
+    pub admissions: Admissions,
+    /// Tasks of sockets.
+    pub sockets: TaskTracker,
+}
+
+impl App {
+    /// Puts the parts together.
+    #[must_use]
+    pub fn new(parts: Parts) -> Self {
+        Self(Arc::new(parts))
+    }
+}
+
 impl Deref for App {
     type Target = Parts;
 
     fn deref(&self) -> &Parts {
         &self.0
+    }
+}
+
+impl Deref for Parts {
+    type Target = ProcessParts;
+
+    fn deref(&self) -> &ProcessParts {
+        &self.process
+    }
+}
+
+impl FromRef<App> for Process {
+    fn from_ref(app: &App) -> Self {
+        app.process.clone()
     }
 }

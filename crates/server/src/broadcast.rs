@@ -9,13 +9,15 @@ mod pump;
 mod relay;
 mod tick;
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use banter_protocol::close::Close;
-use banter_protocol::id::{ChannelId, Seq, SessionId, UserId};
-use banter_storage::bus::{Barrier, Event};
+use banter_protocol::id::{ChannelId, Epoch, Position, Seq, SessionId, UserId};
+use banter_storage::bus::{Barrier, Bus, Changed, Event, Watch};
+use banter_storage::log::Shard;
 use bytes::Bytes;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 pub use outbound::{Note, Outbound, Waiting};
 
@@ -34,7 +36,7 @@ pub struct Broadcast {
 #[derive(Debug, Clone)]
 pub struct Delivery {
     channel: ChannelId,
-    seq: Seq,
+    position: Position,
     /// The frame of the wire, shared by all who get it.
     frame: Bytes,
     change: Option<Change>,
@@ -54,8 +56,32 @@ pub struct Subscription {
     pub channel: ChannelId,
     /// The last entry that its client has.
     pub after: Seq,
-    /// The last entry that this process knew of when it looked.
-    pub head: Seq,
+    /// The epoch under which that was found to be so.
+    pub epoch: Epoch,
+    /// The last entry whose change of membership was known when the user's channels were read.
+    pub read: Seq,
+}
+
+/// An answer to a send.
+#[derive(Debug)]
+pub struct Acknowledgement {
+    /// The socket that sent.
+    pub outbound: Arc<Outbound>,
+    /// The frame of the wire.
+    pub frame: Bytes,
+    /// The entry, where it was not in the database.
+    pub unstored: Option<Unstored>,
+}
+
+/// An entry that the log has and the database had not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Unstored {
+    /// The channel.
+    pub channel: ChannelId,
+    /// Its place.
+    pub position: Position,
+    /// The epoch under which the log had it: its own, or a newer one where it was sent before.
+    pub had_under: Epoch,
 }
 
 /// Which sockets are meant.
@@ -71,13 +97,19 @@ pub enum Audience {
 
 enum Command {
     Deliver(Arc<[Delivery]>),
-    Acknowledge(Vec<(Arc<Outbound>, Bytes)>),
-    Register(Arc<Outbound>),
+    Change(Changed),
+    Store(ChannelId, Position),
+    Lose(Shard, Epoch),
+    Keep(ChannelId, Position),
+    Rewind(ChannelId, Position),
+    Acknowledge(Vec<Acknowledgement>),
+    Register(Arc<Outbound>, Watch),
     Attach(Arc<Outbound>, Vec<Subscription>),
     CaughtUp {
         outbound: Arc<Outbound>,
         channel: ChannelId,
         at: Seq,
+        epoch: Option<Epoch>,
     },
     Finished {
         outbound: Arc<Outbound>,
@@ -85,23 +117,25 @@ enum Command {
     },
     Remove(Arc<Outbound>),
     Close(Audience, Close),
+    Move(usize, Duration, oneshot::Sender<Vec<Weak<Outbound>>>),
     Barrier(Barrier),
 }
 
 impl Broadcast {
-    /// Starts the relay and one pump per core, fed by `events`.
+    /// Starts the relay and one pump per core, fed by the `events` of `bus`.
     ///
     /// # Errors
     /// When a thread cannot be started.
     pub fn start(
         events: mpsc::Receiver<Event>,
+        bus: &Bus,
         cores: usize,
         metrics: &Metrics,
     ) -> std::io::Result<Self> {
         let pumps = (0..cores.max(1))
             .map(|number| {
                 let (commands, inbox) = mpsc::channel(COMMANDS_MAX);
-                pump::start(number, inbox, metrics.clone())?;
+                pump::start(number, inbox, bus.clone(), metrics.clone())?;
                 Ok(commands)
             })
             .collect::<std::io::Result<Vec<_>>>()?;
@@ -112,10 +146,10 @@ impl Broadcast {
         Ok(broadcast)
     }
 
-    /// Makes a socket known, before its channels are read: from here on nothing that concerns its
-    /// user is missed.
-    pub async fn register(&self, outbound: &Arc<Outbound>) {
-        self.tell(outbound, Command::Register(outbound.clone()))
+    /// Makes a socket known, before its channels are read: once its user is heard, nothing that
+    /// concerns the user is missed.
+    pub async fn register(&self, outbound: &Arc<Outbound>, user: Watch) {
+        self.tell(outbound, Command::Register(outbound.clone(), user))
             .await;
     }
 
@@ -126,14 +160,22 @@ impl Broadcast {
             .await;
     }
 
-    /// A replay has written everything up to `at` that the log had.
-    pub async fn caught_up(&self, outbound: &Arc<Outbound>, channel: ChannelId, at: Seq) {
+    /// A replay has written everything up to `at` that the log had under `epoch`, where epochs
+    /// can change.
+    pub async fn caught_up(
+        &self,
+        outbound: &Arc<Outbound>,
+        channel: ChannelId,
+        at: Seq,
+        epoch: Option<Epoch>,
+    ) {
         self.tell(
             outbound,
             Command::CaughtUp {
                 outbound: outbound.clone(),
                 channel,
                 at,
+                epoch,
             },
         )
         .await;
@@ -171,16 +213,34 @@ impl Broadcast {
         }
     }
 
+    /// Asks clients to open their sockets elsewhere, at most so many that were not asked before,
+    /// spread over a time; returns who was asked. They go by themselves, or are closed later.
+    pub async fn ask_to_move(&self, count: usize, within: Duration) -> Vec<Weak<Outbound>> {
+        let mut asked = Vec::new();
+        let mut left = count;
+        let mut pumps = self.pumps.len();
+        for pump in self.pumps.iter() {
+            let share = left.div_ceil(pumps);
+            let (reply, answer) = oneshot::channel();
+            let _ = pump.send(Command::Move(share, within, reply)).await;
+            let movers = answer.await.unwrap_or_default();
+            left = left.saturating_sub(movers.len());
+            pumps -= 1;
+            asked.extend(movers);
+        }
+        asked
+    }
+
     /// Writes acknowledgements; they wait for no tick.
-    pub async fn acknowledge(&self, acks: Vec<(Arc<Outbound>, Bytes)>) {
+    pub async fn acknowledge(&self, acks: Vec<Acknowledgement>) {
         let mut shares: Vec<Vec<_>> = self.pumps.iter().map(|_| Vec::new()).collect();
-        for (outbound, frame) in acks {
-            shares[self.index_of(outbound.user())].push((outbound, frame));
+        for ack in acks {
+            shares[self.index_of(ack.outbound.user())].push(ack);
         }
         for (pump, mut share) in self.pumps.iter().zip(shares) {
             if !share.is_empty() {
                 // All of one socket go out in one write; a stable sort keeps their order.
-                share.sort_by_key(|(outbound, _)| outbound.key());
+                share.sort_by_key(|ack| ack.outbound.key());
                 let _ = pump.send(Command::Acknowledge(share)).await;
             }
         }
@@ -188,6 +248,13 @@ impl Broadcast {
 
     async fn deliver(&self, deliveries: Arc<[Delivery]>) {
         self.all(|| Command::Deliver(deliveries.clone())).await;
+    }
+
+    async fn change(&self, changed: Changed) {
+        let _ = self
+            .pump_of(changed.user)
+            .send(Command::Change(changed))
+            .await;
     }
 
     async fn pass(&self, barrier: Barrier) {

@@ -8,18 +8,17 @@ mod peer;
 pub use body::Body;
 pub(crate) use body::optional;
 pub use extract::{Authenticated, ChannelPath, PageQuery, bearer_token};
-pub use listen::{Upgraded, serve};
+pub use listen::{Routes, Upgraded, serve};
 pub use peer::{Peer, Socket};
 
 use axum::Router;
 use axum::response::IntoResponse as _;
 use banter_protocol::error::Code;
 
-use crate::app::App;
 use crate::problem::Problem;
 
 /// Gives a router the answers that every path needs: problems instead of empty bodies.
-pub fn with_fallbacks(router: Router<App>) -> Router<App> {
+pub fn with_fallbacks(router: Router) -> Router {
     router
         .fallback(async || Problem::from(Code::RouteNotFound))
         .method_not_allowed_fallback(async || Problem::from(Code::MethodNotAllowed).into_response())

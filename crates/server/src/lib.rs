@@ -11,9 +11,13 @@ pub mod send;
 
 pub mod broadcast;
 
+pub mod persist;
+
 pub mod history;
 
 pub mod app;
+
+pub mod health;
 
 pub mod http;
 
@@ -36,4 +40,4 @@ mod random;
 mod run;
 
 pub use run::{Listeners, StartError, run};
-pub use settings::Settings;
+pub use settings::{Role, Settings};

@@ -4,6 +4,7 @@
 //! anybody; the refresh token renews it, once each, and gives away whoever copies it. What ends
 //! before its tokens do is a revocation: a row of the database that every process follows.
 
+pub mod jwks;
 pub mod keys;
 pub mod metric;
 pub mod password;
@@ -13,10 +14,14 @@ pub mod secret;
 pub mod throttle;
 pub mod token;
 
+mod account;
 mod cookie;
+mod follow;
+mod publish;
 mod routes;
 mod session;
 mod upkeep;
+mod verify;
 
 #[cfg(test)]
 mod tests;
@@ -24,30 +29,34 @@ mod tests;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 
 use arc_swap::ArcSwap;
 use banter_protocol::limit;
-use banter_protocol::session::Identity;
 use banter_protocol::time::Timestamp;
-use banter_storage::Database;
 use banter_storage::accounts::Accounts;
 use banter_storage::keys::Keys;
 use banter_storage::revocations::Revocations;
 use banter_storage::sessions::{Lifetimes, Sessions};
-use tokio::sync::{Mutex, broadcast};
+use banter_storage::{Database, Redis};
+use tokio::sync::Mutex;
 
+pub use account::routes as account_routes;
+pub use follow::Follower;
 pub use revocation::Revoked;
 pub use routes::routes;
 pub use session::{Issued, Refusal};
 pub use upkeep::{close_ended, rotate_keys};
+pub use verify::{Denied, Verifier};
 
-use keys::{Jwks, KeySet, Unusable};
+use jwks::Edition;
+use keys::{KeySet, Unusable};
 use metric::LoginMetrics;
 use password::{Cost, Hasher};
-use revocation::{Over, Revoking};
+use publish::Publisher;
 use secret::ServerSecret;
 use throttle::{AccountThrottle, AddressThrottle};
-use token::{Refused, Tokens};
+use token::Tokens;
 
 use crate::clock;
 use crate::metric::Metrics;
@@ -67,6 +76,9 @@ pub enum StartError {
         /// Why.
         source: io::Error,
     },
+    /// A cluster's secret is nobody's to make.
+    #[error("set auth.secret (or auth.secret_file), the same as for the cluster's auth processes")]
+    NoSecret,
     /// The stored keys cannot be used.
     #[error(transparent)]
     Keys(#[from] Unusable),
@@ -76,37 +88,6 @@ pub enum StartError {
     /// The system gives no randomness.
     #[error("the system gives no randomness: {0}")]
     Randomness(#[from] getrandom::Error),
-}
-
-/// Why an access token is not accepted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Denied {
-    /// It is none of ours. More is not told.
-    Invalid,
-    /// It was good until a while ago.
-    Expired,
-    /// Its session has ended.
-    SessionEnded,
-    /// Its account is disabled.
-    AccountDisabled,
-}
-
-impl From<Refused> for Denied {
-    fn from(refused: Refused) -> Self {
-        match refused {
-            Refused::Invalid => Self::Invalid,
-            Refused::Expired => Self::Expired,
-        }
-    }
-}
-
-impl From<Over> for Denied {
-    fn from(over: Over) -> Self {
-        match over {
-            Over::Session => Self::SessionEnded,
-            Over::Account => Self::AccountDisabled,
-        }
-    }
 }
 
 /// What outlives the process.
@@ -129,7 +110,7 @@ impl Stores {
     }
 }
 
-/// The first step: it makes accounts, sessions and tokens, and tells whose token is good.
+/// The first step: it makes accounts, sessions and tokens.
 pub struct Login {
     stores: Stores,
     registration: Registration,
@@ -139,17 +120,21 @@ pub struct Login {
     addresses: AddressThrottle,
     secret: ServerSecret,
     keys: ArcSwap<KeySet>,
-    tokens: Tokens,
+    /// Number of the revocation that announced those keys.
+    revision: AtomicI64,
+    verifier: Arc<Verifier>,
     refresh_tokens: refresh::Issuer,
-    revoking: Revoking,
     /// Number of the last revocation that was applied; held while they are.
     followed: Mutex<i64>,
+    /// In a cluster, the way to the gateways.
+    publisher: Option<Publisher>,
     metrics: LoginMetrics,
 }
 
 impl Login {
     /// Reads the keys, makes the first ones where there are none, and begins to follow what other
-    /// processes revoke, until the last handle is dropped.
+    /// processes revoke, until the last handle is dropped. In a cluster, gateways hear of it
+    /// through `redis`.
     ///
     /// # Errors
     /// [`StartError`].
@@ -157,10 +142,14 @@ impl Login {
         settings: &Settings,
         public_origin: &Origin,
         database: &Database,
+        redis: Option<&Redis>,
         metrics: &Metrics,
     ) -> Result<Arc<Self>, StartError> {
         let (metrics, now) = (metrics.login.clone(), clock::now());
-        let login = Self::open(settings, public_origin, database, metrics, now).await?;
+        let mut login = Self::open(settings, public_origin, database, metrics, now).await?;
+        login.publisher = redis.map(Publisher::new);
+        login.publish().await?;
+        login.publish_keys().await?;
         let login = Arc::new(login);
         tokio::spawn(upkeep::run(Arc::downgrade(&login)));
         Ok(login)
@@ -178,6 +167,7 @@ impl Login {
         let keys = upkeep::found_keys(&stores.keys, &secret, now).await?;
         metrics.signing_key(keys.active().created_at.as_ms());
         let auth = &settings.auth;
+        let tokens = Tokens::new(public_origin.as_str(), auth.access_token_ttl);
         let login = Self {
             stores,
             registration: auth.registration,
@@ -187,48 +177,28 @@ impl Login {
                 grace: limit::REFRESH_GRACE,
             },
             hasher: Hasher::observed(Cost::DEFAULT, metrics.clone()),
-            guesses: AccountThrottle::default(),
+            guesses: AccountThrottle::shared(database),
             addresses: AddressThrottle::new(
                 settings.limits.address_logins_per_minute,
                 limit::ADDRESS_LOGINS_BURST,
             ),
+            verifier: Arc::new(Verifier::new(tokens, keys.public().clone())),
             keys: ArcSwap::from_pointee(keys),
-            tokens: Tokens::new(public_origin.as_str(), auth.access_token_ttl),
+            revision: AtomicI64::new(0),
             refresh_tokens: refresh::Issuer::new(&secret),
             secret,
-            revoking: Revoking::default(),
             followed: Mutex::new(0),
+            publisher: None,
             metrics,
         };
         login.follow().await?;
         Ok(login)
     }
 
-    /// Whose token this is, if it is good at `now_ms` milliseconds since 1970.
-    ///
-    /// # Errors
-    /// Why it is not.
-    pub fn verify(&self, token: &str, now_ms: i64) -> Result<Identity, Denied> {
-        let identity = self.tokens.verify(&self.keys.load(), token, now_ms)?;
-        self.standing(&identity)?;
-        Ok(identity)
-    }
-
-    /// Whether a verified token's session and account are good still. Who keeps an identity asks
-    /// this again after he has begun to listen to [`Login::revocations`].
-    ///
-    /// # Errors
-    /// [`Denied::AccountDisabled`] or [`Denied::SessionEnded`].
-    pub fn standing(&self, identity: &Identity) -> Result<(), Denied> {
-        self.revoking.check(identity.user, identity.session)?;
-        Ok(())
-    }
-
-    /// Whose sockets must be closed, from now on. A listener that has missed some asks
-    /// [`Login::standing`] about everybody.
+    /// What checks the tokens that are made here.
     #[must_use]
-    pub fn revocations(&self) -> broadcast::Receiver<Revoked> {
-        self.revoking.subscribe()
+    pub const fn verifier(&self) -> &Arc<Verifier> {
+        &self.verifier
     }
 
     /// Passwords hashed since the start, for whoever compares the work of two answers.
@@ -237,10 +207,19 @@ impl Login {
         self.hasher.hashes()
     }
 
-    /// The published keys.
-    #[must_use]
-    pub fn jwks(&self) -> Jwks {
-        self.keys.load().jwks().clone()
+    /// Signs and verifies with these keys from now on.
+    fn set_keys(&self, keys: KeySet) {
+        self.metrics.signing_key(keys.active().created_at.as_ms());
+        self.verifier.set_keys(keys.public().clone());
+        self.keys.store(Arc::new(keys));
+    }
+
+    /// The public keys, as gateways get them.
+    fn edition(&self) -> Edition {
+        Edition {
+            revision: self.revision.load(Ordering::Relaxed),
+            jwks: self.verifier.jwks(),
+        }
     }
 }
 
@@ -248,6 +227,9 @@ impl Login {
 fn server_secret(settings: &Settings) -> Result<ServerSecret, StartError> {
     if let Some(secret) = &settings.auth.secret {
         return Ok(ServerSecret::from_text(secret.reveal()));
+    }
+    if settings.sqlite_path().is_none() {
+        return Err(StartError::NoSecret);
     }
     let path = settings.in_data_dir(SECRET_FILE);
     ServerSecret::load_or_create(&path).map_err(|source| StartError::Secret { path, source })

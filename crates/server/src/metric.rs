@@ -12,6 +12,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
 use crate::login::metric::LoginMetrics;
+use crate::persist::PersistMetrics;
 
 /// Latencies, in seconds: from a quick commit to a stall that somebody will have noticed.
 const LATENCY: [f64; 13] = [
@@ -109,6 +110,8 @@ pub struct Metrics {
     pub connection_age: Histogram,
     /// Logins and what they cost.
     pub login: LoginMetrics,
+    /// What a worker stores.
+    pub persist: PersistMetrics,
 }
 
 impl Metrics {
@@ -235,6 +238,7 @@ impl Metrics {
             Unit::Seconds
         );
         let login = LoginMetrics::register(registry);
+        let persist = PersistMetrics::register(registry, &batch_rows, &flush_duration);
         let build = prometheus_client::metrics::info::Info::new(vec![(
             "version",
             env!("CARGO_PKG_VERSION"),
@@ -262,6 +266,7 @@ impl Metrics {
             request_duration,
             connection_age,
             login,
+            persist,
         }
     }
 

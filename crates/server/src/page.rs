@@ -8,8 +8,6 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use rust_embed::Embed;
 
-use crate::app::App;
-
 #[derive(Embed)]
 #[folder = "../../web/src"]
 struct Files;
@@ -33,7 +31,7 @@ const HEADERS: [(HeaderName, &str); 5] = [
 ];
 
 /// One route for each file, and `/` for the page itself. Other paths stay problems.
-pub(crate) fn routes() -> Router<App> {
+pub(crate) fn routes<S: Clone + Send + Sync + 'static>() -> Router<S> {
     Files::iter().fold(Router::new(), |router, name| {
         let path = match &*name {
             "index.html" => "/".to_owned(),

@@ -121,12 +121,17 @@ impl From<Code> for Problem {
 impl From<banter_storage::Error> for Problem {
     /// Logged here, where it is handled; the answer says nothing of it.
     fn from(error: banter_storage::Error) -> Self {
-        if let banter_storage::Error::Unavailable(_) = error {
+        let code = match error {
+            banter_storage::Error::Unavailable(_) => Code::Unavailable,
+            banter_storage::Error::Overloaded => Code::Overloaded,
+            _ => Code::Internal,
+        };
+        if code == Code::Internal {
+            tracing::error!(%error, "answered with 500");
+        } else {
             tracing::warn!(%error, "answered with 503");
-            return Code::Unavailable.into();
         }
-        tracing::error!(%error, "answered with 500");
-        Code::Internal.into()
+        code.into()
     }
 }
 

@@ -1,38 +1,30 @@
 //! Puts a process together, and takes it apart again.
 
-use std::net::SocketAddr;
-use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+mod assemble;
+mod auth;
+mod embedded;
+mod gateway;
+mod wait;
+mod worker;
 
-use banter_protocol::close::Close;
-use banter_storage::accounts::Accounts;
-use banter_storage::bus::{Bus, LocalBus};
-use banter_storage::channels::Channels;
-use banter_storage::entries::Entries;
-use banter_storage::log::{Log, SqliteLog};
-use banter_storage::{Database, Sqlite};
+use std::path::PathBuf;
+
+use axum::Router;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::app::{App, Parts};
-use crate::broadcast::{Audience, Broadcast};
-use crate::connect::Admissions;
-use crate::login::Login;
-use crate::metric::Metrics;
-use crate::send::Appender;
-use crate::settings::{DatabaseUrl, Settings};
-use crate::{admin, http, openapi};
-
-/// How long sockets and requests may take to end; below 1,000 sockets they need a fraction of it.
-const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
+use crate::app::{App, AuthApp, Process};
+use crate::http::{self, Routes};
+use crate::persist::Persist;
+use crate::settings::{Role, Settings};
+use crate::{admin, openapi};
 
 /// Why a process could not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// The database cannot be used.
+    /// The database's file cannot be used.
     #[error("the database {path} cannot be used: {source}")]
     Database {
         /// The file.
@@ -40,9 +32,20 @@ pub enum StartError {
         /// Why.
         source: banter_storage::Error,
     },
+    /// A server of the cluster must not be used; waiting for it does not help.
+    #[error("{what} cannot be used: {source}")]
+    Service {
+        /// Which.
+        what: String,
+        /// Why.
+        source: banter_storage::Error,
+    },
     /// The accounts' keys cannot be used.
     #[error(transparent)]
     Login(#[from] crate::login::StartError),
+    /// The settings are not those of this role.
+    #[error("{0}")]
+    Settings(String),
     /// The system refused something.
     #[error("{0}")]
     Io(#[from] std::io::Error),
@@ -51,108 +54,109 @@ pub enum StartError {
 /// Where a process is reached, bound by the caller.
 #[derive(Debug)]
 pub struct Listeners {
-    /// For people.
-    pub public: TcpListener,
+    /// For people; only where the role answers them.
+    pub public: Option<TcpListener>,
     /// For operators.
     pub admin: TcpListener,
 }
 
+/// A process that does its work.
+enum Running {
+    Embedded(App, AuthApp),
+    Auth(AuthApp),
+    Gateway(App),
+    Worker(Persist),
+}
+
 /// Serves until `shutdown`, or until somebody asks for a drain over the admin address; then drains.
-/// `ready` is called once requests can be answered.
+/// `ready` is called once requests can be answered. Until then a part of a cluster waits for the
+/// others, and says so to whoever asks.
 ///
 /// # Errors
 /// [`StartError`]; once it serves, nothing ends it but a drain.
 pub async fn run(
+    role: Role,
     settings: Settings,
     listeners: Listeners,
     shutdown: CancellationToken,
     ready: impl FnOnce(),
 ) -> Result<(), StartError> {
-    let app = assemble(settings, listeners.public.local_addr()?).await?;
+    settings.suit(role).map_err(StartError::Settings)?;
+    let reached = listeners.public.as_ref().unwrap_or(&listeners.admin);
+    let public_origin = settings.server.public_origin(reached.local_addr()?);
+    let process = Process::new(settings, public_origin);
     let (stop, servers) = (CancellationToken::new(), TaskTracker::new());
+    let _stop_on_error = stop.clone().drop_guard();
     let (ask_drain, mut drain_asked) = mpsc::channel(1);
-    servers.spawn(http::serve(
-        listeners.public,
-        openapi::router(&app),
-        stop.clone(),
-    ));
-    let admin = admin::router(app.clone(), ask_drain);
+    let admin = Routes::new(admin::router(&process, ask_drain));
     servers.spawn(http::serve(listeners.admin, admin, stop.clone()));
+    let public = Routes::new(openapi::waiting(&process));
+    // One process starts at once: whoever knocks meanwhile waits in the listener.
+    let mut answering = listeners
+        .public
+        .map(|listener| http::serve(listener, public.clone(), stop.clone()));
+    let asked = async {
+        tokio::select! {
+            () = shutdown.cancelled() => {}
+            _ = drain_asked.recv() => {}
+        }
+    };
+    tokio::pin!(asked);
+    let running = match role {
+        Role::All => embedded::start(&process).await?,
+        _ => {
+            if let Some(answering) = answering.take() {
+                servers.spawn(answering);
+            }
+            tokio::select! {
+                started = start(role, &process) => started?,
+                () = &mut asked => return Ok(()),
+            }
+        }
+    };
+    public.replace(running.router(&process));
+    if let Some(answering) = answering {
+        servers.spawn(answering);
+    }
+    process.health.started();
     servers.close();
     ready();
-    tokio::select! {
-        () = shutdown.cancelled() => {}
-        _ = drain_asked.recv() => {}
-    }
-    drain(&app, &stop, &servers).await;
+    asked.await;
+    tracing::info!("draining");
+    process.begin_drain();
+    running.drain(&stop, &servers).await;
+    tracing::info!("drained");
     Ok(())
 }
 
-/// Goes down: no new work, every socket told to come back later, everything accepted written.
-async fn drain(app: &App, stop: &CancellationToken, servers: &TaskTracker) {
-    tracing::info!("draining");
-    app.draining.store(true, Ordering::Relaxed);
-    stop.cancel();
-    app.sockets.close();
-    let quiet = async {
-        // What was sent before the close is answered before it.
-        app.appender.idle().await;
-        app.broadcast.close(Audience::All, Close::Restart).await;
-        servers.wait().await;
-        app.sockets.wait().await;
-    };
-    if tokio::time::timeout(DRAIN_TIMEOUT, quiet).await.is_err() {
-        tracing::warn!("some connections did not end in time");
-    }
-    app.appender.idle().await;
-    tracing::info!("drained");
+async fn start(role: Role, process: &Process) -> Result<Running, StartError> {
+    Ok(match role {
+        Role::All => embedded::start(process).await?,
+        Role::Auth => Running::Auth(auth::start(process).await?),
+        Role::Gateway => Running::Gateway(gateway::start(process).await?),
+        Role::Worker => Running::Worker(worker::start(process).await?),
+    })
 }
 
-async fn assemble(settings: Settings, address: SocketAddr) -> Result<App, StartError> {
-    let DatabaseUrl::Sqlite(file) = &settings.database.url;
-    let path = settings.server.data_dir.join(file);
-    let failed = |source| StartError::Database {
-        path: path.clone(),
-        source,
-    };
-    let sqlite = Sqlite::open(&path).await.map_err(failed)?;
-    let metrics = Metrics::new();
-    let (local, events) = LocalBus::new();
-    let log = SqliteLog::open(sqlite.clone(), local.clone())
-        .await
-        .map_err(failed)?;
-    let database = Database::from(sqlite);
-    let (log, bus) = (Log::Sqlite(log), Bus::Local(local));
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let broadcast = Broadcast::start(events, cores, &metrics)?;
-    let limits = &settings.limits;
-    let appender = Appender::start(
-        log.clone(),
-        bus,
-        broadcast.clone(),
-        limits.channel_entries_per_second,
-        metrics.clone(),
-    );
-    let public_origin = settings.server.public_origin(address);
-    let login = Login::start(&settings, &public_origin, &database, &metrics).await?;
-    let app = App::new(Parts {
-        admissions: Admissions::new(limits.address_upgrades_per_second, limits.address_sockets),
-        public_origin,
-        accounts: Accounts::new(&database),
-        channels: Channels::new(&database),
-        entries: Entries::new(&database),
-        log,
-        login,
-        appender,
-        broadcast,
-        metrics,
-        sockets: TaskTracker::new(),
-        draining: AtomicBool::new(false),
-        settings,
-    });
-    tokio::spawn(crate::login::close_ended(
-        app.login.revocations(),
-        app.broadcast.clone(),
-    ));
-    Ok(app)
+impl Running {
+    /// What is answered on the public address.
+    fn router(&self, process: &Process) -> Router {
+        let calls = match self {
+            Self::Embedded(app, auth) => openapi::all(app, auth),
+            Self::Auth(auth) => openapi::entrance(auth),
+            Self::Gateway(app) => openapi::gateway(app),
+            Self::Worker(_) => Router::new(),
+        };
+        openapi::router(process, calls)
+    }
+
+    /// Goes down: no new work, everything accepted done.
+    async fn drain(self, stop: &CancellationToken, servers: &TaskTracker) {
+        match self {
+            Self::Embedded(app, _) => embedded::drain(&app, stop, servers).await,
+            Self::Auth(_) => auth::drain(stop, servers).await,
+            Self::Gateway(app) => gateway::drain(&app, stop, servers).await,
+            Self::Worker(persist) => worker::drain(persist, stop, servers).await,
+        }
+    }
 }

@@ -13,17 +13,16 @@ use std::time::{Duration, Instant};
 use banter_protocol::entry::Level;
 use banter_protocol::error::Code;
 use banter_protocol::frame::{Ack, ErrorFrame, ServerFrame};
-use banter_protocol::id::{ChannelId, MessageId};
+use banter_protocol::id::{ChannelId, Epoch, MessageId, Position};
 use banter_protocol::limit;
 use banter_protocol::websocket::text_frame;
 use banter_storage::bus::Bus;
 use banter_storage::log::{Act, Answer, Append, Log, Receipt, Refused};
-use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
 
 pub use pace::Pace;
 
-use crate::broadcast::{Broadcast, Outbound};
+use crate::broadcast::{Acknowledgement, Broadcast, Outbound, Unstored};
 use crate::metric::{Metrics, Reason};
 use crate::problem::Problem;
 
@@ -31,6 +30,9 @@ use crate::problem::Problem;
 const WAITING_MAX: usize = 20_000;
 /// Bytes of bodies that may wait for the log.
 const WAITING_BYTES_MAX: usize = 32 * 1024 * 1024;
+/// How long somebody waits until an entry that the log has taken is in the database: a hundred
+/// times what it takes while the workers keep up.
+const STORED_WITHIN: Duration = Duration::from_secs(5);
 
 /// The way into the log. Cloning shares it.
 #[derive(Debug, Clone)]
@@ -39,7 +41,7 @@ pub struct Appender {
     waiting_bytes: Arc<AtomicUsize>,
     channels: Arc<Mutex<HashMap<ChannelId, Pace>>>,
     entries_per_second: u32,
-    level: Level,
+    log: Log,
     bus: Bus,
     metrics: Metrics,
 }
@@ -56,16 +58,67 @@ enum Reply {
     /// A socket that gets an `ack` or an `error` with this id.
     Socket(Arc<Outbound>, MessageId),
     /// A task that waits for the answer.
-    Caller(oneshot::Sender<Result<Answer, Code>>),
+    Caller(oneshot::Sender<Result<Receipt, Refusal>>),
 }
 
-/// Why an entry was not taken: the code, and when to try again.
+/// The author is no member of the channel; or there is no membership to end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NotAMember;
+
+/// Why an entry was not taken.
+#[derive(Debug, Clone, Copy)]
+enum Refusal {
+    NotAMember,
+    Shed(Shed),
+}
+
+impl Refusal {
+    const UNAVAILABLE: Self = Self::Shed(Shed::soon(Code::Unavailable));
+
+    const fn code(self) -> Code {
+        match self {
+            Self::NotAMember => Code::NotAMember,
+            Self::Shed(shed) => shed.code,
+        }
+    }
+
+    const fn retry_after(self) -> Option<Duration> {
+        match self {
+            Self::NotAMember => None,
+            Self::Shed(shed) => Some(shed.retry_after),
+        }
+    }
+}
+
+impl From<Refused> for Refusal {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::NotAMember => Self::NotAMember,
+            Refused::SlowDown { retry_after_ms } => Self::Shed(Shed {
+                code: Code::SlowDown,
+                retry_after: Duration::from_millis(retry_after_ms),
+            }),
+            Refused::Unavailable => Self::UNAVAILABLE,
+        }
+    }
+}
+
+/// Why an entry was not taken just now: the code, and when to try again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Shed {
     /// The stable reason.
     pub code: Code,
     /// When to try again.
     pub retry_after: Duration,
+}
+
+impl Shed {
+    const fn soon(code: Code) -> Self {
+        Self {
+            code,
+            retry_after: Duration::from_secs(1),
+        }
+    }
 }
 
 impl From<Shed> for Problem {
@@ -90,8 +143,8 @@ impl Appender {
             waiting_bytes: Arc::default(),
             channels: Arc::default(),
             entries_per_second,
-            level: log.level(),
-            bus,
+            log: log.clone(),
+            bus: bus.clone(),
             metrics: metrics.clone(),
         };
         let waiting_bytes = appender.waiting_bytes.clone();
@@ -100,6 +153,7 @@ impl Appender {
                 waiting,
                 waiting_bytes,
                 log,
+                bus,
                 broadcast,
                 metrics,
             }
@@ -111,23 +165,44 @@ impl Appender {
     /// What an `ack` stands for.
     #[must_use]
     pub const fn level(&self) -> Level {
-        self.level
+        self.log.level()
     }
 
-    /// Takes an entry and answers when it is stored; a change of membership, when every local
-    /// socket was told too.
+    /// Takes an entry and answers when it is in the database; a change of membership, when every
+    /// local socket was told too.
     ///
     /// # Errors
-    /// `slow_down`, `overloaded`, `unavailable`, all retryable.
-    pub async fn append(&self, append: Append) -> Result<Answer, Problem> {
+    /// `slow_down`, `overloaded`, `unavailable`, all retryable. After `unavailable` the entry may
+    /// be there.
+    pub async fn append(&self, append: Append) -> Result<Result<Receipt, NotAMember>, Problem> {
+        let channel = append.channel;
         let settles = !matches!(append.act, Act::Message { .. });
-        let (reply, answer) = oneshot::channel();
-        self.queue(append, Reply::Caller(reply))?;
-        let answer = answer.await.unwrap_or(Err(Code::Unavailable))?;
+        let Ok(mut receipt) = self.enqueue(append).await? else {
+            return Ok(Err(NotAMember));
+        };
+        if receipt.level == Level::Queued {
+            let position = position(&receipt);
+            self.log.stored(channel, position, STORED_WITHIN).await?;
+            receipt.level = Level::Stored;
+        }
         if settles {
             self.bus.settle().await;
         }
-        Ok(answer)
+        Ok(Ok(receipt))
+    }
+
+    /// Takes an entry and answers when the log has it.
+    ///
+    /// # Errors
+    /// As [`Self::append`].
+    pub async fn enqueue(&self, append: Append) -> Result<Result<Receipt, NotAMember>, Problem> {
+        let (reply, answer) = oneshot::channel();
+        self.queue(append, Reply::Caller(reply))?;
+        match answer.await.unwrap_or(Err(Refusal::UNAVAILABLE)) {
+            Ok(receipt) => Ok(Ok(receipt)),
+            Err(Refusal::NotAMember) => Ok(Err(NotAMember)),
+            Err(Refusal::Shed(shed)) => Err(shed.into()),
+        }
     }
 
     /// Takes a message of a socket, which gets its `ack` or `error` later.
@@ -159,10 +234,7 @@ impl Appender {
     fn queue(&self, append: Append, reply: Reply) -> Result<(), Shed> {
         let begun = Instant::now();
         self.pace(append.channel, begun)?;
-        let overloaded = Shed {
-            code: Code::Overloaded,
-            retry_after: Duration::from_secs(1),
-        };
+        let overloaded = Shed::soon(Code::Overloaded);
         let size = size(&append);
         if self.waiting_bytes.fetch_add(size, Ordering::Relaxed) + size > WAITING_BYTES_MAX {
             self.waiting_bytes.fetch_sub(size, Ordering::Relaxed);
@@ -219,6 +291,7 @@ struct Batches {
     waiting: mpsc::Receiver<Job>,
     waiting_bytes: Arc<AtomicUsize>,
     log: Log,
+    bus: Bus,
     broadcast: Broadcast,
     metrics: Metrics,
 }
@@ -231,7 +304,7 @@ impl Batches {
                 continue;
             }
             let begun = Instant::now();
-            let (channels, entries) = (channels(&appends), appends.len());
+            let (places, entries) = (self.places(&appends), appends.len());
             let answers = self.log.append(appends).await;
             #[expect(
                 clippy::cast_precision_loss,
@@ -241,14 +314,18 @@ impl Batches {
             self.metrics
                 .flush_duration
                 .observe(begun.elapsed().as_secs_f64());
-            let answers: Vec<Result<Answer, Code>> = match answers {
-                Ok(answers) => answers.into_iter().map(Ok).collect(),
+            let answers: Vec<Result<Receipt, Refusal>> = match answers {
+                Ok(answers) => answers.into_iter().map(translate).collect(),
                 Err(error) => {
                     tracing::warn!(%error, entries, "a batch was not taken");
-                    vec![Err(Code::Unavailable); entries]
+                    let code = match error {
+                        banter_storage::Error::Overloaded => Code::Overloaded,
+                        _ => Code::Unavailable,
+                    };
+                    vec![Err(Refusal::Shed(Shed::soon(code))); entries]
                 }
             };
-            self.answer(replies, channels, answers).await;
+            self.answer(replies, places, answers).await;
         }
     }
 
@@ -267,7 +344,7 @@ impl Batches {
                 }
                 // Whoever waits for the queue to be empty is told when this batch is written.
                 (None, Reply::Caller(reply)) if appends.is_empty() => {
-                    let _ = reply.send(Err(Code::Unavailable));
+                    let _ = reply.send(Err(Refusal::UNAVAILABLE));
                 }
                 (None, reply) => {
                     replies.push((reply, job.begun));
@@ -292,23 +369,20 @@ impl Batches {
     async fn answer(
         &self,
         replies: Vec<(Reply, Instant)>,
-        channels: Vec<ChannelId>,
-        answers: Vec<Result<Answer, Code>>,
+        places: Vec<Place>,
+        answers: Vec<Result<Receipt, Refusal>>,
     ) {
         let mut acks = Vec::with_capacity(replies.len());
         let mut callers = Vec::new();
-        let channels = channels
-            .into_iter()
-            .map(Some)
-            .chain(std::iter::repeat(None));
+        let places = places.into_iter().map(Some).chain(std::iter::repeat(None));
         let answers = answers
             .into_iter()
-            .chain(std::iter::repeat(Err(Code::Unavailable)));
-        for ((reply, begun), (channel, answer)) in replies.into_iter().zip(channels.zip(answers)) {
+            .chain(std::iter::repeat(Err(Refusal::UNAVAILABLE)));
+        for ((reply, begun), (place, answer)) in replies.into_iter().zip(places.zip(answers)) {
             self.count(&answer, begun);
-            match (reply, channel) {
-                (Reply::Socket(outbound, id), Some(channel)) => {
-                    acks.push((outbound, ack(id, channel, answer)));
+            match (reply, place) {
+                (Reply::Socket(outbound, id), Some(place)) => {
+                    acks.push(acknowledgement(outbound, id, place, answer));
                 }
                 (Reply::Caller(reply), _) => callers.push((reply, answer)),
                 (Reply::Socket(..), None) => {}
@@ -321,54 +395,90 @@ impl Batches {
         }
     }
 
-    fn count(&self, answer: &Result<Answer, Code>, begun: Instant) {
+    fn places(&self, appends: &[Append]) -> Vec<Place> {
+        let place = |append: &Append| Place {
+            channel: append.channel,
+            epoch: self.bus.epoch(append.channel),
+        };
+        appends.iter().map(place).collect()
+    }
+
+    fn count(&self, answer: &Result<Receipt, Refusal>, begun: Instant) {
         self.metrics
             .ack_duration
             .observe(begun.elapsed().as_secs_f64());
         match answer {
-            Ok(Ok(receipt)) if receipt.fresh => {
-                self.metrics.accepted.inc();
+            Ok(receipt) => {
+                self.metrics.accepted.inc_by(u64::from(receipt.fresh));
             }
-            Ok(Ok(_)) => {}
-            Ok(Err(Refused::NotAMember)) => self.refused(Code::NotAMember),
-            Err(code) => self.refused(*code),
+            Err(refusal) => {
+                let reason = refusal.code().as_str();
+                self.metrics
+                    .rejected
+                    .get_or_create(&Reason { reason })
+                    .inc();
+            }
         }
     }
+}
 
-    fn refused(&self, code: Code) {
-        self.metrics
-            .rejected
-            .get_or_create(&Reason {
-                reason: code.as_str(),
-            })
-            .inc();
+/// Where an append goes.
+#[derive(Debug, Clone, Copy)]
+struct Place {
+    channel: ChannelId,
+    /// The log's epoch as it was known before.
+    epoch: Option<Epoch>,
+}
+
+fn translate(answer: Answer) -> Result<Receipt, Refusal> {
+    answer.map_err(Refusal::from)
+}
+
+const fn position(receipt: &Receipt) -> Position {
+    Position {
+        seq: receipt.seq,
+        epoch: receipt.epoch,
     }
 }
 
-fn channels(appends: &[Append]) -> Vec<ChannelId> {
-    appends.iter().map(|append| append.channel).collect()
-}
-
-fn ack(id: MessageId, channel: ChannelId, answer: Result<Answer, Code>) -> Bytes {
+fn acknowledgement(
+    outbound: Arc<Outbound>,
+    id: MessageId,
+    place: Place,
+    answer: Result<Receipt, Refusal>,
+) -> Acknowledgement {
+    let Place { channel, epoch } = place;
+    let mut unstored = None;
     let frame = match answer {
-        Ok(Ok(Receipt {
-            seq,
-            epoch,
-            sent_at,
-            level,
-            ..
-        })) => ServerFrame::Ack(Ack {
-            id,
-            channel,
-            seq,
-            epoch,
-            level,
-            sent_at,
-        }),
-        Ok(Err(Refused::NotAMember)) => refusal(Code::NotAMember, id.as_str(), channel, None),
-        Err(code) => refusal(code, id.as_str(), channel, Some(Duration::from_secs(1))),
+        Ok(receipt) => {
+            if receipt.level == Level::Queued {
+                let had_under = match epoch {
+                    // What was sent before is there again, whatever happened between.
+                    Some(epoch) if !receipt.fresh => epoch.max(receipt.epoch),
+                    _ => receipt.epoch,
+                };
+                unstored = Some(Unstored {
+                    channel,
+                    position: position(&receipt),
+                    had_under,
+                });
+            }
+            ServerFrame::Ack(Ack {
+                id,
+                channel,
+                seq: receipt.seq,
+                epoch: receipt.epoch,
+                level: receipt.level,
+                sent_at: receipt.sent_at,
+            })
+        }
+        Err(why) => refusal(why.code(), id.as_str(), channel, why.retry_after()),
     };
-    text_frame(&frame.to_json())
+    Acknowledgement {
+        outbound,
+        frame: text_frame(&frame.to_json()),
+        unstored,
+    }
 }
 
 /// The `error` frame about a message.

@@ -2,8 +2,11 @@
 //! flags is the binary's work, as is explaining what is wrong there.
 
 mod address;
+mod database;
 mod origin;
+mod role;
 mod secret;
+mod service;
 
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -14,8 +17,11 @@ use std::time::Duration;
 use banter_protocol::limit;
 
 pub use address::Network;
+pub use database::{Database, DatabaseUrl, Durability, Log, LogUrl};
 pub use origin::Origin;
+pub use role::Role;
 pub use secret::Secret;
+pub use service::ServiceUrl;
 
 /// Everything that can be set, in the sections of the configuration file.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -26,6 +32,8 @@ pub struct Settings {
     pub auth: Auth,
     /// Where entries and accounts are kept.
     pub database: Database,
+    /// Where entries are queued on their way there.
+    pub log: Log,
     /// Limits that depend on the community, not on the protocol.
     pub limits: Limits,
     /// What the process tells about itself.
@@ -138,54 +146,6 @@ impl fmt::Display for Registration {
     }
 }
 
-/// Section `[database]`.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Database {
-    /// Which database.
-    pub url: DatabaseUrl,
-}
-
-/// A database.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum DatabaseUrl {
-    /// The file of an embedded database; a relative one lies in the data directory.
-    Sqlite(PathBuf),
-}
-
-impl Default for DatabaseUrl {
-    fn default() -> Self {
-        Self::Sqlite(PathBuf::from("banter.db"))
-    }
-}
-
-impl FromStr for DatabaseUrl {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        if text.starts_with("postgres:") || text.starts_with("postgresql:") {
-            return Err("PostgreSQL is not in this version; use sqlite:FILE".to_owned());
-        }
-        let Some(file) = text.strip_prefix("sqlite:") else {
-            return Err("must be sqlite:FILE".to_owned());
-        };
-        let file = file.strip_prefix("//").unwrap_or(file);
-        if file.contains(['?', '\0']) || file == ":memory:" {
-            return Err("must be sqlite:FILE, the name of a file and no options".to_owned());
-        }
-        if file.is_empty() {
-            return Ok(Self::default());
-        }
-        Ok(Self::Sqlite(PathBuf::from(file)))
-    }
-}
-
-impl fmt::Display for DatabaseUrl {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self::Sqlite(file) = self;
-        write!(f, "sqlite:{}", file.display())
-    }
-}
-
 /// Section `[limits]`; everything about an address does not apply to loopback peers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
@@ -269,11 +229,13 @@ impl fmt::Display for LogFormat {
 }
 
 impl Settings {
-    /// The embedded database's file.
+    /// The embedded database's file, where it is used.
     #[must_use]
-    pub fn sqlite_path(&self) -> PathBuf {
-        let DatabaseUrl::Sqlite(file) = &self.database.url;
-        self.in_data_dir(file)
+    pub fn sqlite_path(&self) -> Option<PathBuf> {
+        match &self.database.url {
+            DatabaseUrl::Sqlite(file) => Some(self.in_data_dir(file)),
+            DatabaseUrl::Postgres(_) => None,
+        }
     }
 
     /// A file of the data directory.
@@ -282,12 +244,13 @@ impl Settings {
         self.server.data_dir.join(file)
     }
 
-    /// What is legal but seldom meant, as sentences for the operator.
+    /// What is legal for this role but seldom meant, as sentences for the operator.
     #[must_use]
-    pub fn warnings(&self) -> Vec<String> {
+    pub fn warnings(&self, role: Role) -> Vec<String> {
         let mut warnings = Vec::new();
         let server = &self.server;
-        if self.auth.registration == Registration::Open && !server.listen.ip().is_loopback() {
+        let open = role.logs_in() && self.auth.registration == Registration::Open;
+        if open && !server.listen.ip().is_loopback() {
             warnings.push(format!(
                 "anybody who reaches {} can make an account; \
                  to prevent it set auth.registration = \"closed\" and use banter user add",
@@ -318,23 +281,25 @@ mod tests {
     #[test]
     fn the_database_is_a_file_in_the_data_directory_unless_absolute() {
         let mut settings = Settings::default();
-        assert_eq!(settings.sqlite_path(), Path::new("./banter-data/banter.db"));
+        let path = |settings: &Settings| settings.sqlite_path().unwrap();
+        assert_eq!(path(&settings), Path::new("./banter-data/banter.db"));
         settings.database.url = "sqlite:///var/chat.db".parse().unwrap();
-        assert_eq!(settings.sqlite_path(), Path::new("/var/chat.db"));
+        assert_eq!(path(&settings), Path::new("/var/chat.db"));
         settings.database.url = "sqlite:".parse().unwrap();
         assert_eq!(settings.database.url, DatabaseUrl::default());
         assert!("sqlite::memory:".parse::<DatabaseUrl>().is_err());
-        let refused = "postgres://db/banter".parse::<DatabaseUrl>().unwrap_err();
-        assert!(refused.contains("not in this version"), "{refused}");
+        settings.database.url = "postgres://db/banter".parse().unwrap();
+        assert_eq!(settings.sqlite_path(), None);
     }
 
     #[test]
     fn defaults_are_silent_and_open_doors_are_told() {
         let mut settings = Settings::default();
-        assert_eq!(settings.warnings(), Vec::<String>::new());
+        assert_eq!(settings.warnings(Role::All), Vec::<String>::new());
         settings.server.listen = "0.0.0.0:80".parse().unwrap();
         settings.server.admin_listen = "[::]:81".parse().unwrap();
         settings.server.trusted_proxies = vec!["0.0.0.0/0".parse().unwrap()];
-        assert_eq!(settings.warnings().len(), 3);
+        assert_eq!(settings.warnings(Role::Auth).len(), 3);
+        assert_eq!(settings.warnings(Role::Gateway).len(), 2);
     }
 }

@@ -2,9 +2,12 @@
 //! retired ones, whose tokens are still about.
 
 pub mod postgres;
+mod published;
 pub mod sqlite;
 
 use banter_protocol::time::Timestamp;
+
+pub use published::Published;
 
 use crate::database::Database;
 use crate::error::Result;

@@ -5,6 +5,7 @@
 //! after a restart its data may be older than what was seen of them.
 
 mod fitness;
+mod reach;
 mod script;
 
 pub use fitness::Durability;

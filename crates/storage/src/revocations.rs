@@ -2,10 +2,13 @@
 //! the transaction of what they tell, so that none is lost, and followed by their number.
 
 pub mod postgres;
+pub(crate) mod redis;
 pub mod sqlite;
 
 use banter_protocol::id::{SessionId, UserId};
 use banter_protocol::time::Timestamp;
+
+pub use redis::Stream;
 
 use crate::database::Database;
 use crate::error::Result;

@@ -17,7 +17,7 @@ use super::value::Setting;
 pub(crate) struct Key {
     /// Section and name, such as `server.listen`.
     pub(crate) name: &'static str,
-    /// Never shown; may be kept in a file of its own, named by `NAME_file`.
+    /// Holds what must not be shown; may be kept in a file of its own, named by `NAME_file`.
     pub(crate) secret: bool,
     access: Box<dyn Access>,
 }
@@ -53,12 +53,18 @@ impl Key {
     pub(crate) fn show(&self, settings: &Settings) -> Option<Value> {
         self.access.show(settings)
     }
+
+    /// Whether [`Key::show`] leaves out a part of this value.
+    pub(crate) fn hides(&self, settings: &Settings) -> bool {
+        self.access.hides(settings)
+    }
 }
 
 trait Access: Send + Sync {
     fn set_text(&self, settings: &mut Settings, text: &str) -> Result<(), String>;
     fn set_toml(&self, settings: &mut Settings, value: &Value) -> Result<(), String>;
     fn show(&self, settings: &Settings) -> Option<Value>;
+    fn hides(&self, settings: &Settings) -> bool;
 }
 
 type Check<T> = Box<dyn Fn(&T) -> Result<(), String> + Send + Sync>;
@@ -87,6 +93,10 @@ impl<T: Setting> Access for Field<T> {
 
     fn show(&self, settings: &Settings) -> Option<Value> {
         (self.place)(&mut settings.clone()).to_toml()
+    }
+
+    fn hides(&self, settings: &Settings) -> bool {
+        (self.place)(&mut settings.clone()).hides()
     }
 }
 
@@ -191,7 +201,9 @@ pub(crate) static KEYS: LazyLock<Vec<Key>> = LazyLock::new(|| {
             Duration::from_secs(1)..=400 * day,
         ),
         secret("auth.secret", |s| &mut s.auth.secret),
-        any("database.url", |s| &mut s.database.url),
+        secret("database.url", |s| &mut s.database.url),
+        secret("log.url", |s| &mut s.log.url),
+        any("log.durability", |s| &mut s.log.durability),
         number(
             "limits.channel_entries_per_second",
             |s| &mut s.limits.channel_entries_per_second,

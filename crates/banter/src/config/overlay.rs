@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use banter_server::Settings;
+use banter_server::settings::DatabaseUrl;
 use toml::{Table, Value};
 
 use super::keys::{self, KEYS, Key};
@@ -193,7 +194,16 @@ impl Effective {
         if settings.auth.session_ttl < settings.auth.access_token_ttl {
             bail!("auth.session_ttl is shorter than auth.access_token_ttl; make it longer");
         }
-        Ok(())
+        match (&settings.database.url, &settings.log.url) {
+            (DatabaseUrl::Postgres(_), None) => bail!(
+                "database.url is PostgreSQL, which needs a queue; set log.url (redis://…) too"
+            ),
+            (DatabaseUrl::Sqlite(_), Some(_)) => bail!(
+                "log.url is set, but SQLite needs no queue; \
+                 set database.url (postgres://…) too, or remove log.url"
+            ),
+            _ => Ok(()),
+        }
     }
 }
 

@@ -4,7 +4,9 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use banter_server::settings::{DatabaseUrl, LogFormat, Network, Origin, Registration, Secret};
+use banter_server::settings::{
+    DatabaseUrl, Durability, LogFormat, LogUrl, Network, Origin, Registration, Secret,
+};
 use toml::Value;
 
 use super::duration;
@@ -30,11 +32,16 @@ pub(crate) trait Setting: Sized {
 
     /// The value for the configuration file; `None`: there is none, leave it out.
     fn to_toml(&self) -> Option<Value>;
+
+    /// Whether [`Setting::to_toml`] leaves out what must not be shown.
+    fn hides(&self) -> bool {
+        false
+    }
 }
 
 /// Settings that are one text, with their form for messages where parsing does not tell it.
 macro_rules! textual {
-    ($($kind:ty $(: $form:literal)?;)*) => { $(
+    ($($kind:ty $(: $form:literal)? $(, hides $hides:expr)?;)*) => { $(
         impl Setting for $kind {
             fn from_text(text: &str) -> Result<Self, String> {
                 text.parse::<Self>()$(.map_err(|_| $form.to_owned()))?
@@ -43,6 +50,10 @@ macro_rules! textual {
             fn to_toml(&self) -> Option<Value> {
                 Some(Value::String(self.to_string()))
             }
+
+            $(fn hides(&self) -> bool {
+                $hides(self)
+            })?
         }
     )* };
 }
@@ -53,7 +64,8 @@ textual! {
     Network;
     Registration;
     LogFormat;
-    DatabaseUrl;
+    DatabaseUrl, hides |url: &Self| matches!(url, Self::Postgres(url) if url.hides_something());
+    LogUrl, hides |url: &Self| url.0.hides_something();
 }
 
 impl Setting for String {
@@ -86,6 +98,21 @@ impl Setting for Secret {
 
     fn to_toml(&self) -> Option<Value> {
         Some(Value::String("(set, not shown)".to_owned()))
+    }
+
+    fn hides(&self) -> bool {
+        true
+    }
+}
+
+impl Setting for Durability {
+    fn from_text(text: &str) -> Result<Self, String> {
+        text.parse()
+            .map_err(|()| "must be always, everysec or none".to_owned())
+    }
+
+    fn to_toml(&self) -> Option<Value> {
+        Some(Value::String(self.as_str().to_owned()))
     }
 }
 
@@ -140,6 +167,10 @@ impl<T: Setting> Setting for Option<T> {
 
     fn to_toml(&self) -> Option<Value> {
         self.as_ref().and_then(T::to_toml)
+    }
+
+    fn hides(&self) -> bool {
+        self.as_ref().is_some_and(T::hides)
     }
 }
 

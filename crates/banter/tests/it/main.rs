@@ -14,6 +14,7 @@ mod limits;
 mod login;
 mod openapi;
 mod races;
+mod roles;
 mod secrecy;
 mod send;
 mod smoke;

@@ -1,15 +1,18 @@
 //! The program under test, as its users start it.
 
 pub(crate) mod audit;
+pub(crate) mod cluster;
 pub(crate) mod contract;
 pub(crate) mod disk;
 pub(crate) mod fixture;
 pub(crate) mod http;
 pub(crate) mod logs;
+pub(crate) mod member;
 pub(crate) mod message;
 pub(crate) mod person;
 pub(crate) mod schema;
 pub(crate) mod seed;
+pub(crate) mod servers;
 pub(crate) mod socket;
 pub(crate) mod talker;
 

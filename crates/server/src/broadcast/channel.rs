@@ -2,7 +2,8 @@
 
 use std::collections::VecDeque;
 
-use banter_protocol::id::Seq;
+use banter_protocol::id::{Epoch, Position, Seq};
+use banter_storage::bus::Watch;
 use bytes::{Bytes, BytesMut};
 
 /// Bytes of recent frames that a channel keeps, so that a socket that was away for a moment needs
@@ -10,10 +11,14 @@ use bytes::{Bytes, BytesMut};
 const RECENT_BYTES: usize = 64 * 1024;
 
 /// The state of one channel.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Channel {
+    /// Keeps its entries coming.
+    watch: Watch,
     /// The newest entry that came by; `None`: none since this channel has sockets here.
     top: Option<Seq>,
+    /// The newest epoch that this pump has heard of; 0: of none.
+    epoch: Epoch,
     members: Vec<Member>,
     /// Sockets that take part, live or on the way there.
     watchers: usize,
@@ -50,14 +55,79 @@ pub(super) struct Tick {
 }
 
 impl Channel {
+    /// A channel that has no sockets yet.
+    pub(super) const fn new(watch: Watch) -> Self {
+        Self {
+            watch,
+            top: None,
+            epoch: 0,
+            members: Vec::new(),
+            watchers: 0,
+            pending: Vec::new(),
+            recent: VecDeque::new(),
+            recent_bytes: 0,
+        }
+    }
+
+    /// What kept its entries coming.
+    pub(super) fn into_watch(self) -> Watch {
+        self.watch
+    }
+
+    /// Whether its entries came here already when its first socket did.
+    pub(super) const fn was_heard(&self) -> bool {
+        self.watch.is_heard()
+    }
+
+    /// Whether a position found under `epoch` may have been voided since.
+    pub(super) const fn has_outlived(&self, epoch: Epoch) -> bool {
+        self.epoch > epoch
+    }
+
+    /// A position was found good under `epoch`.
+    pub(super) fn has_epoch(&mut self, epoch: Epoch) {
+        self.epoch = self.epoch.max(epoch);
+    }
+
+    /// The newest entry that came by or was read.
+    pub(super) const fn top(&self) -> Option<Seq> {
+        self.top
+    }
+
+    /// A new epoch begins after entry `at`. Returns the live sockets that have read beyond it;
+    /// they are live no more. Nothing is pending.
+    pub(super) fn keep(&mut self, at: Position) -> Vec<u32> {
+        self.has_epoch(at.epoch);
+        // Beyond it there is only what was read, never what came by.
+        self.top = self.top.map(|top| top.min(at.seq));
+        let beyond = self.members.extract_if(.., |member| member.after > at.seq);
+        beyond.map(|member| member.socket).collect()
+    }
+
+    /// A new epoch begins, and what was delivered may be void: everybody goes on after `head`.
+    /// Returns who is live. Nothing is pending.
+    pub(super) fn rewind(&mut self, head: Position) -> Vec<u32> {
+        self.has_epoch(head.epoch);
+        self.top = Some(head.seq);
+        self.recent.clear();
+        self.recent_bytes = 0;
+        let told = self.members.iter_mut().map(|member| {
+            member.after = head.seq;
+            member.socket
+        });
+        told.collect()
+    }
+
     /// Takes an entry, if it is the next one.
-    pub(super) fn take(&mut self, seq: Seq, frame: &Bytes) -> Taken {
+    pub(super) fn take(&mut self, at: Position, frame: &Bytes) -> Taken {
+        let seq = at.seq;
         match self.top {
             Some(top) if seq <= top => return Taken::Repeat,
             Some(top) if seq > top + 1 => return Taken::Gap { after: top },
             _ => {}
         }
         self.top = Some(seq);
+        self.has_epoch(at.epoch);
         self.pending.push(frame.clone());
         self.recent_bytes += frame.len();
         self.recent.push_back(frame.clone());
@@ -71,8 +141,9 @@ impl Channel {
     }
 
     /// Starts anew after a gap: nobody is live any more. Returns who was.
-    pub(super) fn restart(&mut self, seq: Seq) -> Vec<u32> {
-        self.top = Some(seq);
+    pub(super) fn restart(&mut self, at: Position) -> Vec<u32> {
+        self.top = Some(at.seq);
+        self.has_epoch(at.epoch);
         self.recent.clear();
         self.recent_bytes = 0;
         self.members.drain(..).map(|member| member.socket).collect()
@@ -211,16 +282,29 @@ fn concatenate(frames: &[Bytes]) -> Bytes {
 
 #[cfg(test)]
 mod tests {
+    use banter_protocol::id::ChannelId;
+    use banter_storage::bus::{Bus, LocalBus, Topic};
+
     use super::*;
+
+    fn watched() -> Channel {
+        let (bus, _) = LocalBus::new();
+        let topic = Topic::Channel(ChannelId::from_bytes([1; 16]));
+        Channel::new(Bus::Local(bus).watch(topic))
+    }
+
+    const fn at(seq: Seq) -> Position {
+        Position { seq, epoch: 1 }
+    }
 
     fn frame(seq: Seq) -> Bytes {
         Bytes::from(format!("<{seq}>"))
     }
 
     fn channel(entries: std::ops::RangeInclusive<Seq>) -> Channel {
-        let mut channel = Channel::default();
+        let mut channel = watched();
         for seq in entries {
-            assert_eq!(channel.take(seq, &frame(seq)), Taken::Next);
+            assert_eq!(channel.take(at(seq), &frame(seq)), Taken::Next);
         }
         channel.tick();
         channel
@@ -241,7 +325,7 @@ mod tests {
         // This one read the database before entry 6 came by here.
         assert_eq!(channel.admit(3, 6, false), Admission::Live(vec![]));
         for seq in 6..=7 {
-            channel.take(seq, &frame(seq));
+            channel.take(at(seq), &frame(seq));
         }
         let tick = channel.tick().unwrap();
         let shares: Vec<_> = channel
@@ -260,11 +344,11 @@ mod tests {
 
     #[test]
     fn an_unwatched_channel_is_read_from_the_log_first() {
-        let mut channel = Channel::default();
+        let mut channel = watched();
         assert_eq!(channel.admit(1, 9, false), Admission::Replay);
         assert_eq!(channel.admit(1, 9, true), Admission::Live(vec![]));
-        assert_eq!(channel.take(9, &frame(9)), Taken::Repeat);
-        assert_eq!(channel.take(10, &frame(10)), Taken::Next);
+        assert_eq!(channel.take(at(9), &frame(9)), Taken::Repeat);
+        assert_eq!(channel.take(at(10), &frame(10)), Taken::Next);
     }
 
     #[test]
@@ -281,9 +365,48 @@ mod tests {
     fn a_gap_ends_live_delivery() {
         let mut channel = channel(1..=2);
         channel.admit(7, 2, false);
-        assert_eq!(channel.take(5, &frame(5)), Taken::Gap { after: 2 });
-        assert_eq!(channel.restart(5), [7]);
+        assert_eq!(channel.take(at(5), &frame(5)), Taken::Gap { after: 2 });
+        assert_eq!(channel.restart(at(5)), [7]);
         assert_eq!(channel.admit(7, 4, true), Admission::Replay);
         assert_eq!(channel.admit(7, 5, true), Admission::Live(vec![]));
+    }
+
+    #[test]
+    fn who_has_read_beyond_what_a_new_epoch_keeps_is_live_no_more() {
+        let mut channel = channel(1..=5);
+        channel.admit(1, 5, false);
+        channel.admit(2, 7, false);
+        assert_eq!(channel.keep(Position { seq: 5, epoch: 2 }), [2]);
+        assert!(channel.has_member(1) && !channel.has_member(2));
+        assert!(channel.has_outlived(1) && !channel.has_outlived(2));
+        assert_eq!(channel.take(at(6), &frame(6)), Taken::Next);
+        // Where nothing came by, what was read counts for nothing.
+        let mut quiet = watched();
+        quiet.admit(1, 9, true);
+        assert_eq!(quiet.keep(Position { seq: 8, epoch: 2 }), [1]);
+        assert_eq!(quiet.take(at(9), &frame(9)), Taken::Next);
+    }
+
+    #[test]
+    fn after_a_rewind_everybody_goes_on_at_the_head() {
+        let mut channel = channel(1..=9);
+        channel.admit(1, 9, false);
+        channel.admit(2, 12, false);
+        assert_eq!(channel.rewind(Position { seq: 7, epoch: 2 }), [1, 2]);
+        for seq in 8..=9 {
+            assert_eq!(channel.take(at(seq), &frame(seq)), Taken::Next);
+        }
+        let tick = channel.tick().unwrap();
+        let shares: Vec<_> = channel
+            .shares(&tick)
+            .map(|(s, b)| (s, text(&b).to_owned()))
+            .collect();
+        assert_eq!(shares, [(1, "<8><9>".to_owned()), (2, "<8><9>".to_owned())]);
+        // What is kept of the old epoch's frames is not for the new one.
+        assert_eq!(channel.admit(3, 6, true), Admission::Replay);
+        assert_eq!(
+            channel.admit(3, 7, true),
+            Admission::Live(vec![frame(8), frame(9)])
+        );
     }
 }

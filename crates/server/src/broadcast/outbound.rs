@@ -12,7 +12,7 @@ use std::task::Context;
 
 use banter_protocol::close::Close;
 use banter_protocol::frame::{ErrorFrame, ServerFrame};
-use banter_protocol::id::{ChannelId, Seq, SessionId, UserId};
+use banter_protocol::id::{ChannelId, Epoch, Seq, SessionId, UserId};
 use banter_protocol::websocket::{close_echo, close_frame, text_frame};
 use bytes::{Buf as _, Bytes};
 use futures_util::task::AtomicWaker;
@@ -57,6 +57,8 @@ pub enum Note {
         channel: ChannelId,
         /// The last entry that the client has.
         after: Seq,
+        /// The epoch under which it has; `None`: it has nothing of the channel that counts.
+        epoch: Option<Epoch>,
     },
     /// A replay under way ends with this entry: the user has left.
     Until {

@@ -3,18 +3,27 @@
 //! Pumps have threads of their own, because a flush is thousands of system calls in a row and must
 //! not hold up the tasks that read. Writing never waits: see [`Outbound`].
 
+mod change;
+mod epoch;
+mod moving;
 mod sockets;
+mod unstored;
+
+#[cfg(test)]
+mod tests;
 
 use std::collections::HashMap;
 use std::io;
-use std::sync::Arc;
 use std::time::Instant;
 
-use banter_protocol::id::{ChannelId, Seq, UserId};
+use banter_protocol::close::Close;
+use banter_protocol::id::{ChannelId, Epoch, Seq};
+use banter_storage::bus::{Bus, Topic};
 use bytes::Bytes;
 use tokio::sync::mpsc;
 
 use self::sockets::{Early, Sockets};
+use self::unstored::Unstored;
 use super::channel::{Admission, Channel, Taken};
 use super::tick::Tick;
 use super::{Audience, Change, Command, Delivery, Note, Outbound, Subscription};
@@ -27,6 +36,7 @@ const COMMANDS_AT_ONCE: usize = 256;
 pub(super) fn start(
     number: usize,
     inbox: mpsc::Receiver<Command>,
+    bus: Bus,
     metrics: Metrics,
 ) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -34,13 +44,18 @@ pub(super) fn start(
         .build()?;
     std::thread::Builder::new()
         .name(format!("pump-{number}"))
-        .spawn(move || runtime.block_on(Pump::new(metrics).run(inbox)))?;
+        .spawn(move || runtime.block_on(Pump::new(bus, metrics).run(inbox)))?;
     Ok(())
 }
 
 struct Pump {
+    bus: Bus,
     channels: HashMap<ChannelId, Channel>,
     sockets: Sockets,
+    /// Sends that are not in the database yet.
+    unstored: Unstored,
+    /// Where to go on asking clients to move: not always the same ones.
+    moved: usize,
     /// Channels with pending frames.
     busy: Vec<ChannelId>,
     tick: Tick,
@@ -48,10 +63,13 @@ struct Pump {
 }
 
 impl Pump {
-    fn new(metrics: Metrics) -> Self {
+    fn new(bus: Bus, metrics: Metrics) -> Self {
         Self {
+            bus,
             channels: HashMap::new(),
             sockets: Sockets::default(),
+            unstored: Unstored::default(),
+            moved: 0,
             busy: Vec::new(),
             tick: Tick::new(Instant::now()),
             metrics,
@@ -99,14 +117,20 @@ impl Pump {
                     self.deliver(delivery);
                 }
             }
+            Command::Change(changed) => self.change(changed),
+            Command::Store(channel, position) => self.store(channel, position),
+            Command::Lose(shard, epoch) => self.lose(shard, epoch),
+            Command::Keep(channel, at) => self.keep(channel, at),
+            Command::Rewind(channel, head) => self.rewind(channel, head),
             Command::Acknowledge(acks) => self.acknowledge(acks),
-            Command::Register(outbound) => self.sockets.register(outbound),
+            Command::Register(outbound, user) => self.sockets.register(outbound, user),
             Command::Attach(outbound, channels) => self.attach(&outbound, &channels),
             Command::CaughtUp {
                 outbound,
                 channel,
                 at,
-            } => self.caught_up(&outbound, channel, at),
+                epoch,
+            } => self.caught_up(&outbound, channel, at, epoch),
             Command::Finished { outbound, channel } => {
                 if let Some(socket) = self.sockets.get(outbound.key()) {
                     socket.ended.retain(|ended| *ended != channel);
@@ -122,27 +146,14 @@ impl Pump {
                     outbound.close(close);
                 }
             }
+            Command::Move(count, within, asked) => {
+                // Whoever wanted to know has gone with the process.
+                let _ = asked.send(self.ask_to_move(count, within));
+            }
             Command::Barrier(barrier) => {
                 self.flush();
                 drop(barrier);
             }
-        }
-    }
-
-    /// Acks of one socket go out in one write.
-    fn acknowledge(&self, acks: Vec<(Arc<Outbound>, Bytes)>) {
-        let mut frames = Vec::new();
-        let mut acks = acks.into_iter().peekable();
-        while let Some((outbound, frame)) = acks.next() {
-            frames.push(frame);
-            if acks
-                .peek()
-                .is_some_and(|(next, _)| Arc::ptr_eq(next, &outbound))
-            {
-                continue;
-            }
-            outbound.push_all(&frames);
-            frames.clear();
         }
     }
 
@@ -154,7 +165,7 @@ impl Pump {
             return;
         };
         let idle = channel.is_idle();
-        match channel.take(delivery.seq, &delivery.frame) {
+        match channel.take(delivery.position, &delivery.frame) {
             Taken::Next if idle => self.busy.push(delivery.channel),
             Taken::Next | Taken::Repeat => {}
             Taken::Gap { after } => self.repair(delivery, after),
@@ -175,59 +186,9 @@ impl Pump {
         let Some(channel) = self.channels.get_mut(&delivery.channel) else {
             return;
         };
-        for key in channel.restart(delivery.seq) {
+        for key in channel.restart(delivery.position) {
             if let Some(socket) = self.sockets.get(key) {
-                socket.replaying.push(delivery.channel);
-                socket.outbound.note(Note::Replay {
-                    channel: delivery.channel,
-                    after,
-                });
-            }
-        }
-    }
-
-    /// The user's sockets are live from the join on.
-    fn joined(&mut self, delivery: &Delivery, user: UserId) {
-        let (id, after) = (delivery.channel, delivery.seq - 1);
-        for key in self.sockets.of(user) {
-            let Some(socket) = self.sockets.get(key) else {
-                continue;
-            };
-            if !socket.attached {
-                socket.early.push(Early::new(delivery, true));
-                continue;
-            }
-            socket.outbound.set_member(id, true);
-            if socket.channels.contains(&id) {
-                // Its `hello` has read this join from the database, before the bus told of it.
-                continue;
-            }
-            // Its entry is the next of this channel, so nothing needs to be read.
-            let channel = self.channels.entry(id).or_default();
-            if socket.ended.contains(&id) {
-                // A replay of the former membership is still being written: it simply goes on.
-                socket.ended.retain(|ended| *ended != id);
-                socket.replaying.push(id);
-                socket.channels.push(id);
-                channel.watch();
-                socket.outbound.note(Note::Replay { channel: id, after });
-            } else {
-                self.admit(key, id, after, true);
-            }
-        }
-    }
-
-    /// The user's sockets get nothing after this entry.
-    fn left(&mut self, delivery: &Delivery, user: UserId) {
-        for key in self.sockets.of(user) {
-            let Some(socket) = self.sockets.get(key) else {
-                continue;
-            };
-            if socket.attached {
-                socket.outbound.set_member(delivery.channel, false);
-                self.part(key, delivery.channel, delivery.seq);
-            } else {
-                socket.early.push(Early::new(delivery, false));
+                socket.replay(delivery.channel, after, Some(delivery.position.epoch));
             }
         }
     }
@@ -251,14 +212,23 @@ impl Pump {
         outbound.push_all(&self.leave_channel(key, id));
     }
 
+    /// The channel, which comes in from now on.
+    fn channel(&mut self, id: ChannelId) -> &mut Channel {
+        let bus = &self.bus;
+        let entry = self.channels.entry(id);
+        entry.or_insert_with(|| Channel::new(bus.watch(Topic::Channel(id))))
+    }
+
     /// Takes a socket out of a channel; returns what this tick had for it.
     fn leave_channel(&mut self, key: u32, id: ChannelId) -> Vec<Bytes> {
         let Some(channel) = self.channels.get_mut(&id) else {
             return Vec::new();
         };
         let owed = channel.remove(key);
-        if channel.unwatch() {
-            self.channels.remove(&id);
+        if channel.unwatch()
+            && let Some(channel) = self.channels.remove(&id)
+        {
+            self.unstored.outlive(id, channel.into_watch());
         }
         owed
     }
@@ -277,12 +247,17 @@ impl Pump {
         };
         for subscription in subscriptions {
             let id = subscription.channel;
-            match news(id, subscription.head) {
+            if self.is_outlived(id, subscription.epoch) {
+                outbound.close(Close::Unavailable);
+                return;
+            }
+            let epoch = Some(subscription.epoch);
+            match news(id, subscription.read) {
                 Some(Early {
                     seq, joined: false, ..
-                }) => self.admit_until(key, id, subscription.after, seq),
+                }) => self.admit_until(key, subscription, seq),
                 _ => {
-                    self.admit(key, id, subscription.after, false);
+                    self.admit(key, id, subscription.after, epoch, false);
                 }
             }
         }
@@ -297,20 +272,31 @@ impl Pump {
             let last = news(*channel, 0).is_some_and(|last| last.seq == *seq);
             if *joined && last && !known {
                 outbound.set_member(*channel, true);
-                self.admit(key, *channel, seq - 1, false);
+                self.admit(key, *channel, seq - 1, None, false);
             }
         }
     }
 
+    /// Whether a new epoch has begun since a position in the channel was found good.
+    fn is_outlived(&self, id: ChannelId, epoch: Epoch) -> bool {
+        let channel = self.channels.get(&id);
+        channel.is_some_and(|channel| channel.has_outlived(epoch))
+    }
+
     /// The user has left with entry `until`; up to there a socket gets what it lacks.
-    fn admit_until(&mut self, key: u32, id: ChannelId, after: Seq, until: Seq) {
+    fn admit_until(&mut self, key: u32, subscription: &Subscription, until: Seq) {
         let Some(socket) = self.sockets.get(key) else {
             return;
         };
+        let id = subscription.channel;
         socket.outbound.set_member(id, false);
         socket.ended.push(id);
         for note in [
-            Note::Replay { channel: id, after },
+            Note::Replay {
+                channel: id,
+                after: subscription.after,
+                epoch: Some(subscription.epoch),
+            },
             Note::Until {
                 channel: id,
                 seq: until,
@@ -320,7 +306,13 @@ impl Pump {
         }
     }
 
-    fn caught_up(&mut self, outbound: &Outbound, channel: ChannelId, at: Seq) {
+    fn caught_up(
+        &mut self,
+        outbound: &Outbound,
+        channel: ChannelId,
+        at: Seq,
+        epoch: Option<Epoch>,
+    ) {
         let key = outbound.key();
         let Some(socket) = self.sockets.get(key) else {
             return;
@@ -331,28 +323,43 @@ impl Pump {
             .position(|replaying| *replaying == channel)
         {
             socket.replaying.swap_remove(place);
-            if self.admit(key, channel, at, true) {
+            if epoch.is_some_and(|epoch| self.is_outlived(channel, epoch)) {
+                outbound.close(Close::Unavailable);
+            } else if self.admit(key, channel, at, epoch, true) {
                 outbound.note(Note::Live { channel });
             }
         }
     }
 
-    /// Makes a socket live after entry `after`, or has it brought nearer. `proven`: the log was
-    /// read up to there while this pump watched the channel.
+    /// Makes a socket live after entry `after`, or has it brought nearer. `epoch`: under which
+    /// its client has everything up to there, where that can be wrong. `proven`: the log was read
+    /// up to there while this pump watched the channel.
     ///
     /// Returns whether it is live.
-    fn admit(&mut self, key: u32, id: ChannelId, after: Seq, proven: bool) -> bool {
+    fn admit(
+        &mut self,
+        key: u32,
+        id: ChannelId,
+        after: Seq,
+        epoch: Option<Epoch>,
+        proven: bool,
+    ) -> bool {
         let watched = self.channels.contains_key(&id);
-        let channel = self.channels.entry(id).or_default();
-        if channel.has_member(key) {
-            return true;
-        }
         let Some(socket) = self.sockets.get(key) else {
             return false;
         };
+        let bus = &self.bus;
+        let channel = self.channels.entry(id);
+        let channel = channel.or_insert_with(|| Channel::new(bus.watch(Topic::Channel(id))));
+        if channel.has_member(key) {
+            return true;
+        }
         if !socket.channels.contains(&id) {
             socket.channels.push(id);
             channel.watch();
+        }
+        if let Some(epoch) = epoch {
+            channel.has_epoch(epoch);
         }
         match channel.admit(key, after, proven && watched) {
             Admission::Live(frames) => {
@@ -363,8 +370,7 @@ impl Pump {
             }
             Admission::Replay => {
                 socket.ended.retain(|ended| *ended != id);
-                socket.replaying.push(id);
-                socket.outbound.note(Note::Replay { channel: id, after });
+                socket.replay(id, after, epoch);
                 false
             }
         }
@@ -374,10 +380,12 @@ impl Pump {
         let Some(socket) = self.sockets.remove(key) else {
             return;
         };
-        for id in socket.channels {
+        for id in socket.channels.iter().copied() {
             // Nobody reads what this tick had for it.
             let _ = self.leave_channel(key, id);
         }
+        self.unstored
+            .forget(key, &socket.unstored, &socket.channels);
     }
 
     /// Writes everything pending.

@@ -6,7 +6,7 @@ use banter_storage::bus::Event;
 use banter_storage::entries::Record;
 use tokio::sync::mpsc;
 
-use super::{Broadcast, Change, Delivery};
+use super::{Broadcast, Change, Command, Delivery};
 
 /// Runs until the bus ends.
 pub(super) async fn run(mut events: mpsc::Receiver<Event>, broadcast: Broadcast) {
@@ -16,6 +16,17 @@ pub(super) async fn run(mut events: mpsc::Receiver<Event>, broadcast: Broadcast)
                 broadcast
                     .deliver(records.iter().map(delivery).collect())
                     .await;
+            }
+            Event::Changed(changed) => broadcast.change(changed).await,
+            Event::Stored { channel, position } => {
+                broadcast.all(|| Command::Store(channel, position)).await;
+            }
+            Event::Lost { shard, epoch } => {
+                broadcast.all(|| Command::Lose(shard, epoch)).await;
+            }
+            Event::Kept { channel, at } => broadcast.all(|| Command::Keep(channel, at)).await,
+            Event::Rewound { channel, head } => {
+                broadcast.all(|| Command::Rewind(channel, head)).await;
             }
             Event::Barrier(barrier) => broadcast.pass(barrier).await,
         }
@@ -31,7 +42,7 @@ fn delivery(record: &Record) -> Delivery {
     };
     Delivery {
         channel: entry.channel,
-        seq: entry.seq,
+        position: entry.position(),
         frame: text_frame(&String::from(entry)),
         change: record
             .user

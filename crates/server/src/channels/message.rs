@@ -21,6 +21,8 @@ use crate::problem::{Problem, ProblemBody};
 
 /// The header that names the message.
 const KEY: &str = "idempotency-key";
+/// The header by which one asks not to wait for the database (RFC 7240).
+const PREFER: &str = "prefer";
 
 /// A message to send.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -79,10 +81,13 @@ const _: () = assert!(limit::MESSAGE_ID_BYTES_MAX == 64);
         ("Idempotency-Key" = Option<String>, Header, min_length = 1, max_length = 64,
             pattern = "^[!-~]+$",
             description = "The message's id, one id space with the socket; a fresh UUIDv7 is best"),
+        ("Prefer" = Option<String>, Header,
+            description = "`respond-async`: do not wait until the message is in the database"),
     ),
     request_body = NewMessage,
     responses(
-        (status = 201, body = SentMessage),
+        (status = 201, body = SentMessage, description = "In the database"),
+        (status = 202, body = SentMessage, description = "In the log, as was preferred"),
         (status = "4XX", body = ProblemBody, content_type = "application/problem+json"),
         (status = "5XX", body = ProblemBody, content_type = "application/problem+json"),
     )
@@ -114,7 +119,16 @@ pub(super) async fn send(
     } else {
         Code::NotAMember
     };
-    let receipt = app.appender.append(append).await?.map_err(|_| left)?;
+    let receipt = if prefers_async(&headers) {
+        app.appender.enqueue(append).await?
+    } else {
+        app.appender.append(append).await?
+    };
+    let receipt = receipt.map_err(|_| left)?;
+    let status = match receipt.level {
+        Level::Queued => StatusCode::ACCEPTED,
+        Level::Stored => StatusCode::CREATED,
+    };
     let sent = SentMessage {
         channel,
         seq: receipt.seq,
@@ -123,7 +137,18 @@ pub(super) async fn send(
         sent_at: receipt.sent_at,
         level: receipt.level,
     };
-    Ok((StatusCode::CREATED, Json(sent)))
+    Ok((status, Json(sent)))
+}
+
+/// Whether the client would rather have a quick answer than a certain one.
+fn prefers_async(headers: &HeaderMap) -> bool {
+    headers
+        .get_all(PREFER)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .filter_map(|preference| preference.split(';').next())
+        .any(|preference| preference.trim().eq_ignore_ascii_case("respond-async"))
 }
 
 /// The id that the request names, or a fresh one.
@@ -151,6 +176,22 @@ mod tests {
             headers.append(KEY, axum::http::HeaderValue::from_bytes(key).unwrap());
         }
         message_id(&headers, now_ms).map(|id| id.to_string())
+    }
+
+    #[test]
+    fn a_quick_answer_is_asked_for_by_name() {
+        let prefers = |values: &[&'static str]| {
+            let mut headers = HeaderMap::new();
+            for value in values {
+                headers.append(PREFER, axum::http::HeaderValue::from_static(value));
+            }
+            prefers_async(&headers)
+        };
+        assert!(prefers(&["respond-async"]));
+        assert!(prefers(&["wait=10, Respond-Async; x=y"]));
+        assert!(prefers(&["return=minimal", "respond-async"]));
+        assert!(!prefers(&[]));
+        assert!(!prefers(&["respond-asynchronously", "x=respond-async"]));
     }
 
     #[test]

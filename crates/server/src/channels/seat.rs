@@ -7,10 +7,11 @@ use banter_protocol::error::Code;
 use banter_protocol::frame::User;
 use banter_protocol::id::{ChannelId, Position, UserId};
 use banter_protocol::limit;
-use banter_storage::log::{Act, Append, Refused};
+use banter_storage::log::{Act, Append};
 
 use crate::app::App;
 use crate::problem::Problem;
+use crate::send::NotAMember;
 
 /// Does `work` to its end even when the client goes away: half of it is worse than none.
 ///
@@ -117,6 +118,6 @@ pub(super) async fn leave(
         },
     };
     match app.appender.append(append).await? {
-        Ok(_) | Err(Refused::NotAMember) => Ok(()),
+        Ok(_) | Err(NotAMember) => Ok(()),
     }
 }

@@ -4,11 +4,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use banter_protocol::close::Close;
+use banter_protocol::entry::Level;
 use banter_protocol::frame::{Hello, Reset, ResetReason, ServerFrame, User, Welcome};
-use banter_protocol::id::{ChannelId, Position};
+use banter_protocol::id::{ChannelId, Position, Seq};
 use banter_protocol::resume::{self, Resume};
 use banter_protocol::session::Identity;
 use banter_protocol::websocket::text_frame;
+use banter_storage::bus::Topic;
 
 use crate::app::App;
 use crate::broadcast::{Outbound, Subscription};
@@ -29,26 +31,23 @@ pub(super) const fn refusal(denied: Denied) -> Close {
 /// Answers a `hello` whose token is valid: writes `welcome` and the resets, and begins delivery.
 ///
 /// # Errors
-/// 4411 when the user's channels cannot be read.
+/// 4411 when the user's channels cannot be read or heard.
 pub(super) async fn answer(
     app: &App,
     outbound: &Arc<Outbound>,
     identity: &Identity,
     hello: Hello,
 ) -> Result<(), Close> {
-    app.broadcast.register(outbound).await;
+    let topic = Topic::User(identity.user);
+    app.broadcast.register(outbound, app.bus.watch(topic)).await;
+    app.bus.watched(topic).await.map_err(unavailable)?;
     // An end of the session that came before the registration reached no socket of it.
-    app.login.standing(identity).map_err(refusal)?;
-    let joined = app.channels.joined(identity.user).await.map_err(|error| {
-        tracing::warn!(%error, "a hello could not be answered");
-        Close::Unavailable
-    })?;
-    let epoch = app.log.epoch();
-    let heads: BTreeMap<ChannelId, Position> = joined
-        .into_iter()
-        .map(|(channel, seq)| (channel, Position { seq, epoch }))
-        .collect();
-    let (subscriptions, resets) = subscribe(app, &heads, hello).await?;
+    app.verifier.standing(identity).map_err(refusal)?;
+    let joined = app.channels.joined(identity.user).await;
+    let joined = joined.map_err(unavailable)?;
+    let read: BTreeMap<ChannelId, Seq> = joined.into_iter().collect();
+    let heads = heads(app, &read).await.map_err(unavailable)?;
+    let (subscriptions, resets) = subscribe(app, &heads, &read, hello).await?;
     outbound.set_channels(heads.keys().copied().collect());
     let welcome = welcome(app, identity, heads);
     let frames: Vec<_> = std::iter::once(welcome)
@@ -58,6 +57,26 @@ pub(super) async fn answer(
     outbound.push_all(&frames);
     app.broadcast.attach(outbound, subscriptions).await;
     Ok(())
+}
+
+/// The newest entry of each channel, of which the database has shown `read`.
+async fn heads(
+    app: &App,
+    read: &BTreeMap<ChannelId, Seq>,
+) -> banter_storage::Result<BTreeMap<ChannelId, Position>> {
+    if app.log.level() == Level::Stored {
+        // The database is the log.
+        let epoch = app.log.epoch();
+        let head = |(channel, seq): (&ChannelId, &Seq)| (*channel, Position { seq: *seq, epoch });
+        return Ok(read.iter().map(head).collect());
+    }
+    let channels: Vec<_> = read.keys().copied().collect();
+    Ok(app.log.heads(&channels).await?.into_iter().collect())
+}
+
+fn unavailable(error: banter_storage::Error) -> Close {
+    tracing::warn!(%error, "a hello could not be answered");
+    Close::Unavailable
 }
 
 fn welcome(app: &App, identity: &Identity, heads: BTreeMap<ChannelId, Position>) -> ServerFrame {
@@ -79,6 +98,7 @@ fn welcome(app: &App, identity: &Identity, heads: BTreeMap<ChannelId, Position>)
 async fn subscribe(
     app: &App,
     heads: &BTreeMap<ChannelId, Position>,
+    read: &BTreeMap<ChannelId, Seq>,
     hello: Hello,
 ) -> Result<(Vec<Subscription>, Vec<Reset>), Close> {
     let mut after: BTreeMap<ChannelId, u64> = heads
@@ -135,7 +155,8 @@ async fn subscribe(
         .map(|((channel, after), head)| Subscription {
             channel,
             after,
-            head: head.seq,
+            epoch: head.epoch,
+            read: read.get(&channel).copied().unwrap_or(0),
         })
         .collect();
     Ok((subscriptions, resets))
@@ -150,7 +171,7 @@ async fn decide(
     let mut decision = resume::decide(position, head, None);
     if decision == Resume::AskEpoch {
         let written = app.entries.epoch_of(channel, position.seq).await;
-        let written = written.map_err(|_| Close::Unavailable)?;
+        let written = written.map_err(unavailable)?;
         decision = resume::decide(position, head, Some(written));
     }
     Ok(match decision {

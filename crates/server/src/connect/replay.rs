@@ -6,9 +6,10 @@
 use std::sync::Arc;
 
 use banter_protocol::entry::Kind;
-use banter_protocol::id::{ChannelId, Seq, UserId};
+use banter_protocol::id::{ChannelId, Epoch, Seq, UserId};
 use banter_protocol::limit;
 use banter_protocol::websocket::text_frame;
+use banter_storage::bus::Topic;
 use banter_storage::entries::Record;
 use bytes::{Bytes, BytesMut};
 
@@ -32,6 +33,10 @@ pub(super) struct Replays {
 struct Replay {
     channel: ChannelId,
     after: Seq,
+    /// The epoch under which its client has what comes before; `None`: it has nothing of that.
+    epoch: Option<Epoch>,
+    /// Whether the channel's new entries are heard: what is read from then on leaves no gap.
+    heard: bool,
     /// The last entry that may be written; the user has left with it.
     until: Option<Seq>,
     page: u32,
@@ -61,9 +66,11 @@ impl Replays {
                 self.running[place].until = None;
                 self.running[place].reported = false;
             }
-            (Note::Replay { after, .. }, None) => self.running.push(Replay {
+            (Note::Replay { after, epoch, .. }, None) => self.running.push(Replay {
                 channel,
                 after,
+                epoch,
+                heard: false,
                 until: None,
                 page: FIRST_PAGE,
                 frames: Vec::new(),
@@ -94,13 +101,13 @@ impl Replays {
         };
         let replay = &mut self.running[place];
         if replay.frames.is_empty() && !replay.read(app, outbound.user()).await? {
-            let (channel, at) = (replay.channel, replay.after);
+            let (channel, at, epoch) = (replay.channel, replay.after, replay.epoch);
             if replay.until.is_some() {
                 self.running.swap_remove(place);
                 app.broadcast.finished(outbound, channel).await;
             } else {
                 replay.reported = true;
-                app.broadcast.caught_up(outbound, channel, at).await;
+                app.broadcast.caught_up(outbound, channel, at, epoch).await;
             }
             return Ok(());
         }
@@ -119,6 +126,11 @@ fn is_end(record: &Record, user: UserId) -> bool {
 impl Replay {
     /// Reads the next page; `false`: there is none.
     async fn read(&mut self, app: &App, user: UserId) -> banter_storage::Result<bool> {
+        if !self.heard {
+            let epoch = app.bus.watched(Topic::Channel(self.channel)).await?;
+            self.allow(epoch)?;
+            self.heard = true;
+        }
         let mut records = app
             .entries
             .range(self.channel, self.after, self.until, self.page)
@@ -133,6 +145,7 @@ impl Replay {
         let Some(last) = records.last() else {
             return Ok(false);
         };
+        self.allow(records.iter().map(|record| record.entry.epoch).max())?;
         self.after = last.entry.seq;
         self.frames = records
             .iter()
@@ -145,6 +158,16 @@ impl Replay {
             .unwrap_or(u32::MAX)
             .clamp(1, limit::REPLAY_PAGE);
         Ok(true)
+    }
+
+    /// In a newer epoch the client may have what is void: it has to ask anew.
+    fn allow(&mut self, found: Option<Epoch>) -> banter_storage::Result<()> {
+        let Some(found) = found else { return Ok(()) };
+        if found > *self.epoch.get_or_insert(found) {
+            let text = "the log has begun a new epoch";
+            return Err(banter_storage::Error::Unavailable(text.into()));
+        }
+        Ok(())
     }
 
     fn piece(&mut self) -> Bytes {

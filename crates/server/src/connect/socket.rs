@@ -103,8 +103,9 @@ async fn greet(
     let text = first.unwrap_or(Err(Some(Close::HelloTimeout)))?;
     let hello = Greeting.first(ClientFrame::parse(&text))?;
     let identity = app
-        .login
-        .verify(&hello.token, clock::now_ms())
+        .verifier
+        .verify_patiently(&hello.token, clock::now_ms())
+        .await
         .map_err(hello::refusal)?;
     Ok((hello, identity))
 }
@@ -401,7 +402,7 @@ impl<'a> Socket<'a> {
         let now_ms = clock::now_ms();
         let renewed = self
             .app
-            .login
+            .verifier
             .verify(token, now_ms)
             .map_err(|_| Code::TokenInvalid)
             .and_then(|identity| self.session.renew(identity));

@@ -21,8 +21,9 @@ impl FromRequestParts<App> for Authenticated {
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
         let token = bearer_token(&parts.headers)?;
-        app.login
-            .verify(token, crate::clock::now_ms())
+        app.verifier
+            .verify_patiently(token, crate::clock::now_ms())
+            .await
             .map(Self)
             .map_err(|denied| match denied {
                 Denied::Expired => Code::TokenExpired.into(),

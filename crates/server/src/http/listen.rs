@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::Request;
@@ -31,8 +32,25 @@ use super::Socket;
 /// What a connection turns into when it is upgraded.
 pub type Upgraded = TokioIo<Timed>;
 
+/// What a listener answers with, which may change while it listens. Cloning shares it.
+#[derive(Debug, Clone)]
+pub struct Routes(Arc<ArcSwap<Router>>);
+
+impl Routes {
+    /// These, to begin with.
+    #[must_use]
+    pub fn new(router: Router) -> Self {
+        Self(Arc::new(ArcSwap::from_pointee(router)))
+    }
+
+    /// Answers with these from the next request on.
+    pub fn replace(&self, router: Router) {
+        self.0.store(Arc::new(router));
+    }
+}
+
 /// Accepts connections until `stop`; those that are open then finish their request.
-pub async fn serve(listener: TcpListener, router: Router, stop: CancellationToken) {
+pub async fn serve(listener: TcpListener, routes: Routes, stop: CancellationToken) {
     let tasks = tokio_util::task::TaskTracker::new();
     loop {
         let accepted = tokio::select! {
@@ -43,7 +61,7 @@ pub async fn serve(listener: TcpListener, router: Router, stop: CancellationToke
             Ok((stream, address)) => {
                 // Frames are written whole; waiting for more would only delay them.
                 let _ = stream.set_nodelay(true);
-                tasks.spawn(connection(stream, address, router.clone(), stop.clone()));
+                tasks.spawn(connection(stream, address, routes.clone(), stop.clone()));
             }
             Err(error) => {
                 // Out of descriptors, or a connection that died while waiting. Both pass.
@@ -60,13 +78,13 @@ pub async fn serve(listener: TcpListener, router: Router, stop: CancellationToke
 async fn connection(
     stream: TcpStream,
     address: SocketAddr,
-    router: Router,
+    routes: Routes,
     stop: CancellationToken,
 ) {
     let deadline = Arc::new(Deadline::new());
     let service = hyper::service::service_fn({
         let deadline = deadline.clone();
-        move |request| answer(request, address, router.clone(), deadline.clone())
+        move |request| answer(request, address, routes.clone(), deadline.clone())
     });
     let io = TokioIo::new(Timed {
         stream,
@@ -98,12 +116,13 @@ async fn connection(
 async fn answer(
     request: hyper::Request<Incoming>,
     address: SocketAddr,
-    router: Router,
+    routes: Routes,
     deadline: Arc<Deadline>,
 ) -> Result<Response, std::convert::Infallible> {
     deadline.lift();
     let mut request: Request = request.map(Body::new);
     request.extensions_mut().insert(Socket(address));
+    let router = Router::clone(&routes.0.load());
     let response = router.oneshot(request).await;
     deadline.begin_idle();
     response

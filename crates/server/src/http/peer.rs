@@ -2,12 +2,12 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use axum::extract::FromRequestParts;
+use axum::extract::{FromRef, FromRequestParts};
 use axum::http::HeaderMap;
 use axum::http::request::Parts;
 use banter_protocol::error::Code;
 
-use crate::app::App;
+use crate::app::Process;
 use crate::problem::Problem;
 use crate::settings;
 
@@ -67,12 +67,16 @@ fn parse(hop: &str) -> Option<IpAddr> {
     Some(address.to_canonical())
 }
 
-impl FromRequestParts<App> for Peer {
+impl<S: Sync> FromRequestParts<S> for Peer
+where
+    Process: FromRef<S>,
+{
     type Rejection = Problem;
 
-    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         let Socket(address) = parts.extensions.get().copied().ok_or(Code::Internal)?;
-        Ok(Self::of(address.ip(), &parts.headers, &app.settings.server))
+        let server = &Process::from_ref(state).settings.server;
+        Ok(Self::of(address.ip(), &parts.headers, server))
     }
 }
 

@@ -1,6 +1,6 @@
 //! The keys that sign access tokens: made, encrypted, published.
 
-use std::collections::HashMap;
+use std::sync::Arc;
 
 use banter_protocol::time::Timestamp;
 use banter_storage::keys::{Key, NewKey, State};
@@ -9,11 +9,11 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chacha20poly1305::aead::{Aead as _, Payload};
 use chacha20poly1305::{KeyInit as _, XChaCha20Poly1305, XNonce};
 use ed25519_dalek::SigningKey;
-use jsonwebtoken::{DecodingKey, EncodingKey};
-use serde::Serialize;
+use jsonwebtoken::EncodingKey;
 use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
 
+use super::jwks::PublicKeys;
 use super::secret::ServerSecret;
 
 /// Bytes of the nonce before the ciphertext.
@@ -33,36 +33,10 @@ pub enum Unusable {
     NoActive,
 }
 
-/// A key of the published set (RFC 8037).
-#[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
-pub struct Jwk {
-    /// Always `OKP`.
-    kty: &'static str,
-    /// Always `Ed25519`.
-    crv: &'static str,
-    /// Always `EdDSA`.
-    alg: &'static str,
-    /// Always `sig`.
-    #[serde(rename = "use")]
-    usage: &'static str,
-    /// The name that tokens give.
-    kid: String,
-    /// The public key, in base64url.
-    x: String,
-}
-
-/// The published set (RFC 7517).
-#[derive(Debug, Clone, Default, Serialize, utoipa::ToSchema)]
-pub struct Jwks {
-    /// The next key, the active one, and retired ones whose tokens are still about.
-    keys: Vec<Jwk>,
-}
-
 /// The keys in use, made ready.
 pub struct KeySet {
     active: Active,
-    verifying: HashMap<String, DecodingKey>,
-    jwks: Jwks,
+    public: Arc<PublicKeys>,
 }
 
 /// The key that signs.
@@ -84,8 +58,6 @@ impl KeySet {
     /// When there is none to sign with, or it cannot be decrypted.
     pub fn new(keys: &[Key], secret: &ServerSecret) -> Result<Self, Unusable> {
         let mut active = None;
-        let mut verifying = HashMap::new();
-        let mut jwks = Jwks::default();
         for key in keys {
             if key.state != State::Retired {
                 let private = open(secret, key)?;
@@ -99,20 +71,11 @@ impl KeySet {
                     });
                 }
             }
-            verifying.insert(key.kid.clone(), DecodingKey::from_ed_der(&key.public));
-            jwks.keys.push(Jwk {
-                kty: "OKP",
-                crv: "Ed25519",
-                alg: "EdDSA",
-                usage: "sig",
-                kid: key.kid.clone(),
-                x: URL_SAFE_NO_PAD.encode(key.public),
-            });
         }
+        let public = keys.iter().map(|key| (key.kid.clone(), key.public));
         Ok(Self {
             active: active.ok_or(Unusable::NoActive)?,
-            verifying,
-            jwks,
+            public: Arc::new(public.collect()),
         })
     }
 
@@ -122,16 +85,10 @@ impl KeySet {
         &self.active
     }
 
-    /// The public key of that name.
+    /// What checks what they signed.
     #[must_use]
-    pub fn verifying(&self, kid: &str) -> Option<&DecodingKey> {
-        self.verifying.get(kid)
-    }
-
-    /// The published set.
-    #[must_use]
-    pub const fn jwks(&self) -> &Jwks {
-        &self.jwks
+    pub const fn public(&self) -> &Arc<PublicKeys> {
+        &self.public
     }
 }
 
@@ -223,9 +180,9 @@ mod tests {
         let keys = [State::Retired, State::Active, State::Next].map(make);
         let set = KeySet::new(&keys, &secret).unwrap();
         assert_eq!(set.active().kid, keys[1].kid);
-        assert_eq!(set.jwks().keys.len(), 3);
-        assert!(keys.iter().all(|key| set.verifying(&key.kid).is_some()));
-        assert!(set.verifying("other").is_none());
+        let public = set.public();
+        assert!(keys.iter().all(|key| public.get(&key.kid).is_some()));
+        assert!(public.get("other").is_none());
         let none = KeySet::new(&keys[..1], &secret);
         assert_eq!(none.err(), Some(Unusable::NoActive));
     }

@@ -9,29 +9,27 @@ use axum::response::{IntoResponse, Response};
 use banter_protocol::error::Code;
 use banter_protocol::id::UserId;
 use banter_protocol::text::Username;
-use banter_protocol::time::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::cookie::RefreshCookie;
-use super::keys::Jwks;
+use super::jwks::Jwks;
 use super::session::{Issued, Refusal};
-use crate::app::App;
+use crate::app::AuthApp;
 use crate::clock;
-use crate::http::{Authenticated, Body, Peer, optional};
+use crate::http::{Body, Peer, optional};
 use crate::problem::{Problem, ProblemBody};
 
 /// The routes of this step.
-pub fn routes() -> OpenApiRouter<App> {
+pub fn routes() -> OpenApiRouter<AuthApp> {
     OpenApiRouter::new()
         .routes(routes!(register))
         .routes(routes!(log_in))
         .routes(routes!(refresh))
         .routes(routes!(log_out))
         .routes(routes!(jwks))
-        .routes(routes!(me))
 }
 
 /// Who wants to be let in.
@@ -95,21 +93,6 @@ struct UserView {
     username: Username,
 }
 
-/// An account, as its owner sees it.
-#[derive(Serialize, ToSchema)]
-#[schema(as = Account)]
-struct Me {
-    /// For ever.
-    #[schema(value_type = String, format = Uuid)]
-    id: UserId,
-    /// For ever too.
-    #[schema(value_type = String)]
-    username: Username,
-    /// When it was made.
-    #[schema(value_type = String, format = DateTime)]
-    created_at: Timestamp,
-}
-
 /// Makes an account and begins its first session.
 #[utoipa::path(
     post,
@@ -131,7 +114,7 @@ struct Me {
     )
 )]
 async fn register(
-    State(app): State<App>,
+    State(app): State<AuthApp>,
     peer: Peer,
     Body(form): Body<Credentials>,
 ) -> Result<Response, Problem> {
@@ -164,7 +147,7 @@ async fn register(
     )
 )]
 async fn log_in(
-    State(app): State<App>,
+    State(app): State<AuthApp>,
     peer: Peer,
     Body(form): Body<Credentials>,
 ) -> Result<Response, Problem> {
@@ -198,7 +181,7 @@ async fn log_in(
         (status = "5XX", body = ProblemBody, content_type = "application/problem+json"),
     )
 )]
-async fn refresh(State(app): State<App>, request: Request) -> Result<Response, Problem> {
+async fn refresh(State(app): State<AuthApp>, request: Request) -> Result<Response, Problem> {
     let (token, keeping) = presented(&app, request).await?;
     let issued = app.login.refresh(&token, clock::now()).await?;
     Ok(tokens(&app, issued, keeping).into_response())
@@ -221,7 +204,7 @@ async fn refresh(State(app): State<App>, request: Request) -> Result<Response, P
         (status = "5XX", body = ProblemBody, content_type = "application/problem+json"),
     )
 )]
-async fn log_out(State(app): State<App>, request: Request) -> Result<Response, Problem> {
+async fn log_out(State(app): State<AuthApp>, request: Request) -> Result<Response, Problem> {
     let (token, keeping) = presented(&app, request).await?;
     app.login.log_out(&token, clock::now()).await?;
     let mut headers = HeaderMap::new();
@@ -243,40 +226,14 @@ async fn log_out(State(app): State<App>, request: Request) -> Result<Response, P
         (status = "5XX", body = ProblemBody, content_type = "application/problem+json"),
     )
 )]
-async fn jwks(State(app): State<App>) -> Response {
+async fn jwks(State(app): State<AuthApp>) -> Response {
     let cached = [(header::CACHE_CONTROL, "max-age=300")];
-    (cached, Json(app.login.jwks())).into_response()
-}
-
-/// The account whose token it is.
-#[utoipa::path(
-    get,
-    path = "/v1/me",
-    operation_id = "me",
-    tag = "auth",
-    security(("token" = [])),
-    responses(
-        (status = 200, body = Me),
-        (status = "4XX", body = ProblemBody, content_type = "application/problem+json"),
-        (status = "5XX", body = ProblemBody, content_type = "application/problem+json"),
-    )
-)]
-async fn me(
-    State(app): State<App>,
-    Authenticated(identity): Authenticated,
-) -> Result<Json<Me>, Problem> {
-    let account = app.accounts.by_id(identity.user).await?;
-    let account = account.ok_or(Code::TokenInvalid)?;
-    Ok(Json(Me {
-        id: account.id,
-        username: account.username,
-        created_at: account.created_at,
-    }))
+    (cached, Json(app.login.verifier().jwks())).into_response()
 }
 
 /// The refresh token of a request, and where it is kept. A cookie comes along with whatever page
 /// asks for it, so the page must be one of ours.
-async fn presented(app: &App, request: Request) -> Result<(String, Keeping), Problem> {
+async fn presented(app: &AuthApp, request: Request) -> Result<(String, Keeping), Problem> {
     let headers = request.headers().clone();
     let form: RefreshForm = optional(request).await?;
     if let Some(token) = form.refresh_token {
@@ -289,7 +246,7 @@ async fn presented(app: &App, request: Request) -> Result<(String, Keeping), Pro
     Ok((token.to_owned(), Keeping::Cookie))
 }
 
-fn comes_from_our_page(app: &App, headers: &HeaderMap) -> bool {
+fn comes_from_our_page(app: &AuthApp, headers: &HeaderMap) -> bool {
     let mut origins = headers.get_all(header::ORIGIN).iter();
     let (Some(origin), None) = (origins.next(), origins.next()) else {
         return false;
@@ -307,12 +264,12 @@ fn counted(peer: Peer) -> Option<std::net::IpAddr> {
     (!peer.exempt).then_some(peer.address)
 }
 
-fn cookie(app: &App) -> RefreshCookie {
+fn cookie(app: &AuthApp) -> RefreshCookie {
     RefreshCookie::new(app.public_origin.is_https())
 }
 
 /// The answer with a session's tokens, which nobody between may keep.
-fn tokens(app: &App, issued: Issued, keeping: Keeping) -> impl IntoResponse {
+fn tokens(app: &AuthApp, issued: Issued, keeping: Keeping) -> impl IntoResponse {
     let mut headers = HeaderMap::new();
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     let mut refresh_token = Some(issued.refresh_token);

@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use super::password::{self, Overloaded};
 use super::refresh::Presented;
-use super::throttle::Attempt;
+use super::throttle::Held;
 use super::{Login, StartError};
 use crate::settings::Registration;
 
@@ -132,16 +132,30 @@ impl Login {
         now: Timestamp,
     ) -> Result<Issued, Refusal> {
         self.spend(address, now)?;
-        let attempt = self
-            .guesses
-            .admit(username, now.as_ms())
-            .await
-            .map_err(|wait| {
+        let attempt = match self.guesses.admit(username, now).await {
+            Ok(attempt) => attempt,
+            Err(Held::Storage(error)) => {
+                self.metrics.login("unavailable");
+                return Err(error.into());
+            }
+            Err(Held::For(wait)) => {
                 self.metrics.throttled("account");
                 self.metrics.login("throttled");
-                Refusal::Until(Code::LoginThrottled, wait)
-            })?;
-        let answer = self.try_password(username, password, attempt, now).await;
+                return Err(Refusal::Until(Code::LoginThrottled, wait));
+            }
+        };
+        let answer = self.try_password(username, password, now).await;
+        let told = match &answer {
+            Ok(_) => attempt.succeeded().await,
+            Err(Refusal::Code(Code::LoginFailed)) => {
+                attempt.failed();
+                Ok(())
+            }
+            Err(_) => attempt.void().await,
+        };
+        if let Err(error) = told {
+            tracing::warn!(%error, "a login counts as failed that did not");
+        }
         self.metrics.login(match &answer {
             Ok(_) => "succeeded",
             Err(Refusal::Code(Code::LoginFailed)) => "failed",
@@ -155,7 +169,6 @@ impl Login {
         &self,
         username: &str,
         password: &str,
-        attempt: Attempt<'_>,
         now: Timestamp,
     ) -> Result<Issued, Refusal> {
         let found = match Username::parse(username) {
@@ -174,11 +187,9 @@ impl Login {
             }
             let session = new_session(found.account.id, now)?;
             if self.stores.sessions.begin(&session).await? {
-                attempt.succeeded();
                 return self.issue(found.account, session.id, &session.seed, 1, now);
             }
         }
-        attempt.failed(now.as_ms());
         Err(Code::LoginFailed.into())
     }
 
@@ -271,12 +282,11 @@ impl Login {
         now: Timestamp,
     ) -> Result<Issued, Refusal> {
         let (keys, now_ms) = (self.keys.load(), now.as_ms());
-        let signed = self
-            .tokens
-            .sign(&keys, account.id, &account.username, session, now_ms);
+        let tokens = self.verifier.tokens();
+        let signed = tokens.sign(&keys, account.id, &account.username, session, now_ms);
         Ok(Issued {
             access_token: signed.map_err(|error| Refusal::Internal(error.to_string()))?,
-            expires_in: self.tokens.ttl().as_secs(),
+            expires_in: tokens.ttl().as_secs(),
             refresh_token: self.refresh_tokens.token(session, seed, generation),
             account,
         })

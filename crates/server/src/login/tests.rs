@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use banter_protocol::error::Code;
+use banter_protocol::session::Identity;
 use banter_protocol::text::Username;
 use banter_storage::{Database, Sqlite};
 
@@ -34,7 +35,9 @@ impl Server {
     async fn with(mut settings: Settings) -> Self {
         let directory = tempfile::tempdir().unwrap();
         settings.server.data_dir = directory.path().to_owned();
-        let sqlite = Sqlite::open(&settings.sqlite_path()).await.unwrap();
+        let sqlite = Sqlite::open(&settings.sqlite_path().unwrap())
+            .await
+            .unwrap();
         let database = Database::from(sqlite);
         Self {
             login: Self::open(&settings, &database).await.unwrap(),
@@ -58,7 +61,9 @@ impl Server {
     }
 
     fn verify(&self, issued: &Issued) -> Result<Identity, Denied> {
-        self.login.verify(&issued.access_token, NOW.as_ms())
+        self.login
+            .verifier
+            .verify(&issued.access_token, NOW.as_ms())
     }
 
     async fn set_disabled(&self, disabled: bool) {
@@ -199,7 +204,7 @@ async fn a_refresh_token_is_good_once_and_repeats_itself_shortly() {
     let second = second.unwrap();
     assert_ne!(second.refresh_token, first.refresh_token);
     assert_eq!(repeated.unwrap().refresh_token, second.refresh_token);
-    let mut heard = server.login.revocations();
+    let mut heard = server.login.verifier.revocations();
     let session = server.verify(&first).unwrap().session;
     let late = refresh(&first.refresh_token, 110).await;
     assert_eq!(code(late), Code::RefreshInvalid);
@@ -236,7 +241,7 @@ async fn a_logout_ends_its_session_at_once_and_no_other() {
     let server = Server::new().await;
     let first = server.ann().await;
     let other = server.log_in("ann", PASSWORD).await.unwrap();
-    let mut heard = server.login.revocations();
+    let mut heard = server.login.verifier.revocations();
     let identity = server.verify(&first).unwrap();
     server
         .login
@@ -244,7 +249,10 @@ async fn a_logout_ends_its_session_at_once_and_no_other() {
         .await
         .unwrap();
     assert_eq!(server.verify(&first), Err(Denied::SessionEnded));
-    assert_eq!(server.login.standing(&identity), Err(Denied::SessionEnded));
+    assert_eq!(
+        server.login.verifier.standing(&identity),
+        Err(Denied::SessionEnded)
+    );
     assert_eq!(heard.try_recv(), Ok(Revoked::Session(identity.session)));
     assert!(heard.try_recv().is_err());
     assert!(server.verify(&other).is_ok());
@@ -256,7 +264,7 @@ async fn a_logout_ends_its_session_at_once_and_no_other() {
     let restarted = Server::open(&server.settings, &server.database)
         .await
         .unwrap();
-    let denied = restarted.verify(&first.access_token, NOW.as_ms());
+    let denied = restarted.verifier.verify(&first.access_token, NOW.as_ms());
     assert_eq!(denied, Err(Denied::SessionEnded));
 }
 
@@ -264,7 +272,7 @@ async fn a_logout_ends_its_session_at_once_and_no_other() {
 async fn a_disabled_account_is_out_and_its_old_tokens_stay_out() {
     let server = Server::new().await;
     let issued = server.ann().await;
-    let mut heard = server.login.revocations();
+    let mut heard = server.login.verifier.revocations();
     server.set_disabled(true).await;
     server.login.follow().await.unwrap();
     assert_eq!(heard.try_recv(), Ok(Revoked::User(issued.account.id)));
@@ -295,7 +303,7 @@ async fn keys_are_rotated_beside_the_server() {
     let fresh = server.log_in("ann", PASSWORD).await.unwrap();
     assert!(server.verify(&fresh).is_ok());
 
-    let mut heard = server.login.revocations();
+    let mut heard = server.login.verifier.revocations();
     rotate(true).await;
     assert_eq!(heard.try_recv(), Ok(Revoked::Everyone));
     assert_eq!(server.verify(&issued), Err(Denied::Invalid));
@@ -325,10 +333,10 @@ async fn housekeeping_rotates_in_time_and_forgets_what_is_over() {
     server.login.keep_house(later(30 * day + 1)).await.unwrap();
     let keys = server.login.keys.load_full();
     assert_ne!(keys.active().kid, first);
-    assert!(keys.verifying(&first).is_some());
+    assert!(keys.public().get(&first).is_some());
     server.login.keep_house(later(31 * day)).await.unwrap();
     let keys = server.login.keys.load_full();
-    assert!(keys.verifying(&first).is_none());
+    assert!(keys.public().get(&first).is_none());
 }
 
 #[tokio::test]

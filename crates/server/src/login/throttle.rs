@@ -1,24 +1,61 @@
 //! How often a password may be guessed: by account and by address. The rules are functions of the
 //! time; what they count is forgotten by itself.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use banter_protocol::limit;
+use banter_protocol::time::Timestamp;
+use banter_storage::Database;
+use banter_storage::login_failures::{Failures, LoginFailures, Name};
 use sha2::{Digest as _, Sha256};
 use tokio::sync::Notify;
 
-/// Failed logins of one account.
+/// Lets nobody guess until the time that `failures` tells.
+///
+/// # Errors
+/// The wait until then, in milliseconds.
+fn admit(failures: &mut Failures, now_ms: i64) -> Result<(), i64> {
+    forget(failures, now_ms);
+    match failures.until_ms - now_ms {
+        wait @ 1.. => Err(wait),
+        _ => Ok(()),
+    }
+}
+
+/// Counts a failure.
+fn fail(failures: &mut Failures, now_ms: i64) {
+    forget(failures, now_ms);
+    failures.recent.push(now_ms);
+    if failures.recent.len() > limit::LOGIN_FAILURES_FREE {
+        failures.recent.remove(0);
+    }
+    if failures.level > 0 || failures.recent.len() == limit::LOGIN_FAILURES_FREE {
+        let doubled = 1_i64.checked_shl(failures.level.min(31));
+        let wait = doubled
+            .unwrap_or(i64::MAX)
+            .saturating_mul(ms(limit::LOGIN_WAIT_MIN));
+        failures.until_ms = now_ms + wait.min(ms(limit::LOGIN_WAIT_MAX));
+        failures.level = failures.level.saturating_add(1);
+    }
+}
+
+/// Forgets what lies outside the window; an account that was throttled must first be left alone
+/// for so long.
+fn forget(failures: &mut Failures, now_ms: i64) {
+    let since = now_ms - ms(limit::LOGIN_FAILURES_WINDOW);
+    if failures.level > 0 && failures.until_ms <= since {
+        *failures = Failures::default();
+    }
+    failures.recent.retain(|failed_ms| *failed_ms > since);
+}
+
+/// Failed logins of one account, as this process knows them.
 #[derive(Debug, Default)]
-struct Failures {
-    /// Times of the last ones, at most [`limit::LOGIN_FAILURES_FREE`], in milliseconds.
-    recent: VecDeque<i64>,
-    /// Failures that were not free.
-    level: u32,
-    /// When the next attempt may be made.
-    until_ms: i64,
+struct Known {
+    failures: Failures,
     /// Attempts whose password is being looked at.
     pending: usize,
 }
@@ -34,127 +71,197 @@ enum Admission {
     Throttled(i64),
 }
 
-impl Failures {
+impl Known {
     fn admit(&mut self, now_ms: i64) -> Admission {
-        self.forget(now_ms);
-        if now_ms < self.until_ms {
-            return Admission::Throttled(self.until_ms - now_ms);
+        if let Err(wait) = admit(&mut self.failures, now_ms) {
+            return Admission::Throttled(wait);
         }
-        let all_used = self.recent.len() + self.pending >= limit::LOGIN_FAILURES_FREE;
-        if self.pending > 0 && (self.level > 0 || all_used) {
+        let all_used = self.failures.recent.len() + self.pending >= limit::LOGIN_FAILURES_FREE;
+        if self.pending > 0 && (self.failures.level > 0 || all_used) {
             return Admission::Wait;
         }
         self.pending += 1;
         Admission::Go
     }
 
-    fn failed(&mut self, now_ms: i64) {
-        self.forget(now_ms);
-        self.recent.push_back(now_ms);
-        if self.recent.len() > limit::LOGIN_FAILURES_FREE {
-            self.recent.pop_front();
-        }
-        if self.level > 0 || self.recent.len() == limit::LOGIN_FAILURES_FREE {
-            let doubled = 1_i64.checked_shl(self.level.min(31)).unwrap_or(i64::MAX);
-            let wait = doubled.saturating_mul(ms(limit::LOGIN_WAIT_MIN));
-            self.until_ms = now_ms + wait.min(ms(limit::LOGIN_WAIT_MAX));
-            self.level = self.level.saturating_add(1);
-        }
-    }
-
-    fn succeeded(&mut self) {
-        self.recent.clear();
-        self.level = 0;
-        self.until_ms = 0;
-    }
-
-    /// Forgets what lies outside the window; an account that was throttled must first be left
-    /// alone for so long.
-    fn forget(&mut self, now_ms: i64) {
-        let since = now_ms - ms(limit::LOGIN_FAILURES_WINDOW);
-        if self.level > 0 && self.until_ms <= since {
-            self.succeeded();
-        }
-        self.recent.retain(|failed_ms| *failed_ms > since);
-    }
-
     fn is_nothing(&mut self, now_ms: i64) -> bool {
-        self.forget(now_ms);
-        self.pending == 0 && self.level == 0 && self.recent.is_empty()
+        forget(&mut self.failures, now_ms);
+        self.pending == 0 && self.failures.level == 0 && self.failures.recent.is_empty()
     }
 }
 
-/// An account as it is named in a login, whether or not it exists.
-type AccountKey = [u8; 16];
-
-/// Failed logins by account, in memory: a restart forgives.
+/// Failed logins by account: in memory, where a restart forgives; in a cluster in the database
+/// besides, for all auth processes together.
 #[derive(Debug, Default)]
 pub struct AccountThrottle {
-    failures: Mutex<HashMap<AccountKey, Failures>>,
+    known: Mutex<HashMap<Name, Known>>,
     ended: Notify,
+    shared: Option<LoginFailures>,
 }
 
-/// An attempt whose password is being looked at. Dropped without a word it counts for nothing.
+/// Why an attempt was not admitted.
+#[derive(Debug, thiserror::Error)]
+pub enum Held {
+    /// Too many have failed; it may be tried again after so long.
+    #[error("throttled for {0:?}")]
+    For(Duration),
+    /// It is not known how many have failed.
+    #[error(transparent)]
+    Storage(#[from] banter_storage::Error),
+}
+
+/// An attempt whose password is being looked at. Dropped without a word it counts for nothing; in
+/// a cluster for a failure, for whoever goes away before the answer may have guessed.
 #[derive(Debug)]
 pub struct Attempt<'a> {
     throttle: &'a AccountThrottle,
-    key: AccountKey,
+    name: Name,
+    now: Timestamp,
+    /// In a cluster, what was known before this attempt was counted as a failure, and then.
+    counted: Option<(Failures, Failures)>,
 }
 
 impl AccountThrottle {
-    /// Waits for the turn of an attempt to log in under this name.
-    ///
-    /// # Errors
-    /// The wait after which it may be tried again.
-    pub async fn admit(&self, username: &str, now_ms: i64) -> Result<Attempt<'_>, Duration> {
-        let digest = Sha256::digest(username.to_ascii_lowercase().as_bytes());
-        let mut key = AccountKey::default();
-        key.copy_from_slice(&digest[..16]);
-        let asked = Instant::now();
-        loop {
-            let ended = self.ended.notified();
-            let now_ms = now_ms.saturating_add(ms(asked.elapsed()));
-            let admission = self.with(|all| {
-                make_room(all, limit::LOGIN_ACCOUNTS_MAX, |failures| {
-                    failures.is_nothing(now_ms)
-                });
-                all.entry(key).or_default().admit(now_ms)
-            });
-            match admission {
-                Admission::Go => {
-                    return Ok(Attempt {
-                        throttle: self,
-                        key,
-                    });
-                }
-                Admission::Throttled(wait) => {
-                    return Err(Duration::from_millis(wait.unsigned_abs()));
-                }
-                Admission::Wait => ended.await,
-            }
+    /// One for all processes that have this database.
+    #[must_use]
+    pub fn shared(database: &Database) -> Self {
+        let shared = match database {
+            Database::Sqlite(_) => None,
+            Database::Postgres(postgres) => Some(LoginFailures::new(postgres)),
+        };
+        Self {
+            shared,
+            ..Self::default()
         }
     }
 
-    fn with<T>(&self, work: impl FnOnce(&mut HashMap<AccountKey, Failures>) -> T) -> T {
-        work(&mut self.failures.lock().unwrap_or_else(PoisonError::into_inner))
+    /// Waits for the turn of an attempt to log in under this name.
+    ///
+    /// # Errors
+    /// The wait after which it may be tried again; or that of storage.
+    pub async fn admit(&self, username: &str, now: Timestamp) -> Result<Attempt<'_>, Held> {
+        let digest = Sha256::digest(username.to_ascii_lowercase().as_bytes());
+        let mut name = Name::default();
+        name.copy_from_slice(&digest[..16]);
+        let asked = Instant::now();
+        loop {
+            let ended = self.ended.notified();
+            let now_ms = now.as_ms().saturating_add(ms(asked.elapsed()));
+            let admission = self.with(|all| {
+                make_room(all, limit::LOGIN_ACCOUNTS_MAX, |known| {
+                    known.is_nothing(now_ms)
+                });
+                all.entry(name).or_default().admit(now_ms)
+            });
+            match admission {
+                Admission::Go => break,
+                Admission::Throttled(wait) => return Err(held(wait)),
+                Admission::Wait => ended.await,
+            }
+        }
+        // From here on it is an attempt of this process, however it ends.
+        let mut attempt = Attempt {
+            throttle: self,
+            name,
+            now,
+            counted: None,
+        };
+        attempt.count().await?;
+        Ok(attempt)
+    }
+
+    /// Forgets in the database what holds nobody up.
+    ///
+    /// # Errors
+    /// When storage fails.
+    pub async fn forget(&self, now: Timestamp) -> banter_storage::Result<()> {
+        let Some(shared) = &self.shared else {
+            return Ok(());
+        };
+        let window = ms(limit::LOGIN_FAILURES_WINDOW);
+        shared
+            .forget(Timestamp::from_ms(now.as_ms() - window))
+            .await
+    }
+
+    fn with<T>(&self, work: impl FnOnce(&mut HashMap<Name, Known>) -> T) -> T {
+        work(&mut self.known.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
+fn held(wait_ms: i64) -> Held {
+    Held::For(Duration::from_millis(wait_ms.unsigned_abs()))
+}
+
 impl Attempt<'_> {
+    /// Counts it as failed where all processes look, before its password is looked at: so as many
+    /// guesses as there are processes are no more than the rules allow.
+    async fn count(&mut self) -> Result<(), Held> {
+        let Some(shared) = &self.throttle.shared else {
+            return Ok(());
+        };
+        let now_ms = self.now.as_ms();
+        let counted = shared.change(&self.name, self.now, move |failures| {
+            admit(failures, now_ms)?;
+            let before = failures.clone();
+            fail(failures, now_ms);
+            Ok((before, failures.clone()))
+        });
+        self.counted = Some(counted.await?.map_err(held)?);
+        Ok(())
+    }
+
     /// The password was wrong, or the account cannot be used.
-    pub fn failed(self, now_ms: i64) {
-        self.change(|failures| failures.failed(now_ms));
+    pub fn failed(self) {
+        let now_ms = self.now.as_ms();
+        // In a cluster it is counted, and may have been forgiven by another that was right.
+        if self.counted.is_none() {
+            self.change(|known| fail(&mut known.failures, now_ms));
+        }
     }
 
     /// The password was right: what failed before is forgiven.
-    pub fn succeeded(self) {
-        self.change(Failures::succeeded);
+    ///
+    /// # Errors
+    /// When storage fails.
+    pub async fn succeeded(self) -> banter_storage::Result<()> {
+        self.change(|known| known.failures = Failures::default());
+        self.recount(|failures, _| *failures = Failures::default())
+            .await
     }
 
-    fn change(&self, change: impl FnOnce(&mut Failures)) {
+    /// The password was not looked at.
+    ///
+    /// # Errors
+    /// When storage fails.
+    pub async fn void(self) -> banter_storage::Result<()> {
+        let now_ms = self.now.as_ms();
+        self.recount(move |failures, (before, after)| {
+            if *failures == after {
+                *failures = before;
+            } else if let Some(at) = failures.recent.iter().position(|at| *at == now_ms) {
+                failures.recent.remove(at);
+            }
+        })
+        .await
+    }
+
+    async fn recount(
+        &self,
+        change: impl FnOnce(&mut Failures, (Failures, Failures)) + Send,
+    ) -> banter_storage::Result<()> {
+        let (Some(shared), Some(counted)) = (&self.throttle.shared, self.counted.clone()) else {
+            return Ok(());
+        };
+        shared
+            .change(&self.name, self.now, |failures| change(failures, counted))
+            .await
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Known)) {
         self.throttle.with(|all| {
-            if let Some(failures) = all.get_mut(&self.key) {
-                change(failures);
+            if let Some(known) = all.get_mut(&self.name) {
+                change(known);
             }
         });
     }
@@ -162,7 +269,7 @@ impl Attempt<'_> {
 
 impl Drop for Attempt<'_> {
     fn drop(&mut self) {
-        self.change(|failures| failures.pending = failures.pending.saturating_sub(1));
+        self.change(|known| known.pending = known.pending.saturating_sub(1));
         self.throttle.ended.notify_waiters();
     }
 }
@@ -258,10 +365,9 @@ fn ms(duration: Duration) -> i64 {
 mod tests {
     use super::*;
 
-    fn fail(failures: &mut Failures, now_ms: i64) {
-        assert_eq!(failures.admit(now_ms), Admission::Go);
-        failures.pending -= 1;
-        failures.failed(now_ms);
+    fn fail_once(failures: &mut Failures, now_ms: i64) {
+        assert_eq!(admit(failures, now_ms), Ok(()));
+        fail(failures, now_ms);
     }
 
     #[test]
@@ -269,52 +375,51 @@ mod tests {
         let mut failures = Failures::default();
         let mut now = 1_000_000;
         for _ in 0..5 {
-            fail(&mut failures, now);
+            fail_once(&mut failures, now);
         }
         for wait in [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 900, 900, 900] {
-            let expected = Admission::Throttled(wait * 1000);
-            assert_eq!(failures.admit(now), expected);
-            assert_eq!(
-                failures.admit(now + wait * 1000 - 1),
-                Admission::Throttled(1)
-            );
+            assert_eq!(admit(&mut failures, now), Err(wait * 1000));
+            assert_eq!(admit(&mut failures, now + wait * 1000 - 1), Err(1));
             now += wait * 1000;
-            fail(&mut failures, now);
+            fail_once(&mut failures, now);
         }
     }
 
     #[test]
     fn failures_are_forgotten_after_a_quarter_of_an_hour() {
-        let mut failures = Failures::default();
+        let mut known = Known::default();
         // One failure every 4 minutes: never five within 15.
         for round in 0..20 {
-            fail(&mut failures, round * 240_000);
+            fail_once(&mut known.failures, round * 240_000);
         }
         let mut now = 100_000_000;
         for _ in 0..5 {
-            fail(&mut failures, now);
+            fail_once(&mut known.failures, now);
         }
         now += 1000 + 15 * 60_000;
         for _ in 0..5 {
-            fail(&mut failures, now);
+            fail_once(&mut known.failures, now);
         }
-        assert_eq!(failures.admit(now), Admission::Throttled(1000));
-        assert!(!failures.is_nothing(now + 15 * 60_000));
-        assert!(failures.is_nothing(now + 1000 + 15 * 60_000));
+        assert_eq!(known.admit(now), Admission::Throttled(1000));
+        assert!(!known.is_nothing(now + 15 * 60_000));
+        assert!(known.is_nothing(now + 1000 + 15 * 60_000));
     }
 
-    #[test]
-    fn success_forgives() {
-        let mut failures = Failures::default();
+    #[tokio::test]
+    async fn success_forgives() {
+        let throttle = AccountThrottle::default();
         for _ in 0..5 {
-            fail(&mut failures, 0);
+            throttle.admit("ann", at(0)).await.unwrap().failed();
         }
-        assert_eq!(failures.admit(1000), Admission::Go);
-        failures.pending -= 1;
-        failures.succeeded();
+        let right = throttle.admit("ann", at(1000)).await.unwrap();
+        right.succeeded().await.unwrap();
         for _ in 0..5 {
-            fail(&mut failures, 1000);
+            throttle.admit("ann", at(1000)).await.unwrap().failed();
         }
+    }
+
+    fn at(ms: i64) -> Timestamp {
+        Timestamp::from_ms(ms)
     }
 
     #[tokio::test]
@@ -322,20 +427,20 @@ mod tests {
         let throttle = AccountThrottle::default();
         let mut attempts = Vec::new();
         for _ in 0..5 {
-            attempts.push(throttle.admit("Ann", 0).await.unwrap());
+            attempts.push(throttle.admit("Ann", at(0)).await.unwrap());
         }
-        let mut sixth = Box::pin(throttle.admit("ann", 0));
+        let mut sixth = Box::pin(throttle.admit("ann", at(0)));
         let soon = Duration::from_millis(10);
         assert!(tokio::time::timeout(soon, &mut sixth).await.is_err());
-        attempts.pop().unwrap().succeeded();
+        attempts.pop().unwrap().succeeded().await.unwrap();
         drop(sixth.await.unwrap());
         for attempt in attempts {
-            attempt.failed(0);
+            attempt.failed();
         }
-        throttle.admit("ann", 0).await.unwrap().failed(0);
-        let refused = throttle.admit("ann", 0).await.unwrap_err();
-        assert_eq!(refused, Duration::from_secs(1));
-        assert!(throttle.admit("bob", 0).await.is_ok());
+        throttle.admit("ann", at(0)).await.unwrap().failed();
+        let refused = throttle.admit("ann", at(0)).await.unwrap_err();
+        assert!(matches!(refused, Held::For(wait) if wait == Duration::from_secs(1)));
+        assert!(throttle.admit("bob", at(0)).await.is_ok());
     }
 
     #[test]

@@ -18,6 +18,7 @@ use serde::de::{self, DeserializeOwned, IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 use uuid::Uuid;
 
+use super::jwks::PublicKeys;
 use super::keys::KeySet;
 
 mod provider;
@@ -37,6 +38,8 @@ const TYPE: &str = "at+jwt";
 pub enum Refused {
     /// It is none of ours, or was tampered with. More is not told.
     Invalid,
+    /// It names a key that is not known, which may be a new one.
+    UnknownKey,
     /// It was good until a while ago.
     Expired,
 }
@@ -135,7 +138,7 @@ impl Tokens {
     ///
     /// # Errors
     /// Why it is refused.
-    pub fn verify(&self, keys: &KeySet, token: &str, now_ms: i64) -> Result<Identity, Refused> {
+    pub fn verify(&self, keys: &PublicKeys, token: &str, now_ms: i64) -> Result<Identity, Refused> {
         if token.len() > limit::TOKEN_BYTES_MAX {
             return Err(Refused::Invalid);
         }
@@ -149,7 +152,7 @@ impl Tokens {
         if header.alg != "EdDSA" || header.typ != TYPE {
             return Err(Refused::Invalid);
         }
-        let key = keys.verifying(&header.kid).ok_or(Refused::Invalid)?;
+        let key = keys.get(&header.kid).ok_or(Refused::UnknownKey)?;
         let claims_text = claims;
         let claims = jsonwebtoken::decode::<Claims>(token, key, &self.validation)
             .map_err(|_| Refused::Invalid)?

@@ -1,6 +1,7 @@
 //! What goes on beside the requests: following what was revoked, rotating keys, forgetting.
 
-use std::sync::{Arc, Weak};
+use std::sync::Weak;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use banter_protocol::close::Close;
@@ -21,20 +22,20 @@ use crate::clock;
 use crate::settings::Settings;
 
 /// Revocations read at once.
-const PAGE: u32 = 1_000;
+pub(super) const PAGE: u32 = 1_000;
 /// How often keys are looked at and old rows forgotten.
 const HOUSEKEEPING: Duration = Duration::from_secs(3600);
 /// The first time, when the start is over.
 const HOUSEKEEPING_FIRST: Duration = Duration::from_secs(60);
 /// How much longer than an access token lives a revocation is kept: clocks differ.
-const MARGIN: Duration = Duration::from_secs(60);
+pub(super) const MARGIN: Duration = Duration::from_secs(60);
 
 /// Follows and keeps house until the login is gone.
 pub(super) async fn run(login: Weak<Login>) {
     let mut ticks = interval(limit::REVOCATION_POLL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut house_due = Instant::now() + HOUSEKEEPING_FIRST;
-    let mut failing = false;
+    let (mut failing, mut silent) = (false, false);
     loop {
         ticks.tick().await;
         let Some(login) = login.upgrade() else { return };
@@ -45,6 +46,13 @@ pub(super) async fn run(login: Weak<Login>) {
             tracing::info!("what is revoked elsewhere is heard of again");
         }
         failing = followed.is_err();
+        let published = login.publish().await;
+        if let (Err(error), false) = (&published, silent) {
+            tracing::error!(%error, "gateways do not hear what is revoked");
+        } else if published.is_ok() && silent {
+            tracing::info!("gateways hear again what is revoked");
+        }
+        silent = published.is_err();
         if Instant::now() >= house_due && !failing {
             house_due = Instant::now() + HOUSEKEEPING;
             if let Err(error) = login.keep_house(clock::now()).await {
@@ -77,6 +85,31 @@ impl Login {
         if let Err(error) = self.follow().await {
             tracing::warn!(%error, "a revocation is applied late");
         }
+        if let Err(error) = self.publish().await {
+            tracing::warn!(%error, "a revocation is published late");
+        }
+    }
+
+    /// Tells gateways of what was followed.
+    pub(super) async fn publish(&self) -> banter_storage::Result<()> {
+        let Some(publisher) = &self.publisher else {
+            return Ok(());
+        };
+        let (followed, edition) = {
+            // Both change while it is held.
+            let followed = self.followed.lock().await;
+            (*followed, self.edition())
+        };
+        let revocations = &self.stores.revocations;
+        publisher.publish(revocations, followed, &edition).await
+    }
+
+    /// Tells gateways of keys that no revocation announces.
+    pub(super) async fn publish_keys(&self) -> banter_storage::Result<()> {
+        match &self.publisher {
+            Some(publisher) => publisher.replace_keys(&self.edition()).await,
+            None => Ok(()),
+        }
     }
 
     async fn apply(&self, revocation: &Revocation) -> Result<(), StartError> {
@@ -84,15 +117,15 @@ impl Login {
             let rows = self.stores.keys.all().await?;
             match KeySet::new(&rows, &self.secret) {
                 Ok(keys) => {
-                    self.metrics.signing_key(keys.active().created_at.as_ms());
-                    self.keys.store(Arc::new(keys));
+                    self.set_keys(keys);
+                    self.revision.store(revocation.id, Ordering::Relaxed);
                     tracing::info!("signing keys were changed");
                 }
                 // The old ones go on; there is nothing better.
                 Err(error) => tracing::error!(%error, "the new signing keys cannot be used"),
             }
         }
-        self.revoking.apply(revocation);
+        self.verifier.apply(revocation);
         Ok(())
     }
 
@@ -104,18 +137,23 @@ impl Login {
             self.stores.keys.rotate(&next, now, Some(due)).await?;
             self.follow().await?;
         }
-        let ttl = self.tokens.ttl();
+        let ttl = self.verifier.tokens().ttl();
         let since = before(now, ttl + MARGIN);
-        self.revoking.forget(since);
+        self.verifier.forget(since);
         self.stores.revocations.forget(since).await?;
+        if let Some(publisher) = &self.publisher {
+            publisher.forget(since).await?;
+        }
         self.stores
             .sessions
             .forget_over(since, &self.lifetimes)
             .await?;
+        self.guesses.forget(now).await?;
         let since = before(now, ttl + limit::KEY_RETIRED_MARGIN);
         if self.stores.keys.forget_retired(since).await? {
             let rows = self.stores.keys.all().await?;
-            self.keys.store(Arc::new(KeySet::new(&rows, &self.secret)?));
+            self.set_keys(KeySet::new(&rows, &self.secret)?);
+            self.publish_keys().await?;
         }
         Ok(())
     }
@@ -176,7 +214,8 @@ pub async fn close_ended(mut revocations: broadcast::Receiver<Revoked>, sockets:
     }
 }
 
-fn before(now: Timestamp, duration: Duration) -> Timestamp {
+/// The time so long before `now`.
+pub(super) fn before(now: Timestamp, duration: Duration) -> Timestamp {
     let length = i64::try_from(duration.as_millis()).unwrap_or(i64::MAX);
     Timestamp::from_ms(now.as_ms().saturating_sub(length))
 }

@@ -165,6 +165,17 @@ impl RedisLog {
         self.numbers("top", channels).await
     }
 
+    /// The newest stored entry's number of each channel, and the log's epoch.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`].
+    pub(crate) async fn stored_heads(
+        &self,
+        channels: &[ChannelId],
+    ) -> Result<HashMap<ChannelId, Position>> {
+        self.numbers("stored", channels).await
+    }
+
     /// Returns when the entry at `position` is in the database.
     ///
     /// # Errors

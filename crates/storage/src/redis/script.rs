@@ -88,5 +88,7 @@ fn pipeline<'a>(calls: impl Iterator<Item = &'a Call>) -> Pipeline {
 
 /// What every new connection teaches its server.
 pub(super) fn sources() -> impl Iterator<Item = &'static str> {
-    crate::log::SCRIPTS.iter().map(|script| script.source)
+    let scripts = crate::log::SCRIPTS.iter();
+    let all = scripts.chain(&crate::revocations::redis::SCRIPTS);
+    all.map(|script| script.source)
 }

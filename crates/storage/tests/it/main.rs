@@ -1,6 +1,7 @@
 //! The stores from outside, on real databases: the same tests over each.
 
 mod accounts;
+mod bus;
 mod channels;
 mod entries;
 mod fixture;

@@ -142,9 +142,9 @@ fn an_ill_value_is_named_with_what_is_allowed() {
             "debug",
         ),
         (
-            "[database]\nurl = \"postgres://db\"",
+            "[database]\nurl = \"mysql://db\"",
             "database.url",
-            "not in this version",
+            "postgres://",
         ),
         (
             "[server]\nlisten_file = \"x\"",
@@ -205,4 +205,25 @@ fn two_listeners_need_two_ports() {
     let file = "[server]\nlisten = \"127.0.0.1:9\"\nadmin_listen = \"127.0.0.1:9\"";
     assert!(refusal(file, &[]).contains("different ports"));
     load(&file.replace(":9", ":0"), &[], &[]).unwrap();
+}
+
+#[test]
+fn a_cluster_needs_database_and_queue_and_shows_no_password() {
+    let database = ("BANTER_DATABASE__URL", "postgres://ann:hunter2@db/banter");
+    let queue = ("BANTER_LOG__URL", "redis://:hunter2@queue:6379/1");
+    assert!(refusal("", &[database]).contains("set log.url"));
+    assert!(refusal("", &[queue]).contains("set database.url"));
+    let effective = load("", &[database, queue], &[]).unwrap();
+    for (name, shown) in [
+        ("database.url", "postgres://ann:***@db/banter"),
+        ("log.url", "redis://:***@queue:6379/1"),
+    ] {
+        let key = keys::find(name).unwrap();
+        let value = key.show(&effective.settings).unwrap();
+        assert_eq!(value.as_str(), Some(shown));
+        assert!(key.hides(&effective.settings));
+    }
+    let ill = ("BANTER_LOG__URL", "http://:hunter2@queue");
+    assert!(refusal("", &[ill]).contains("redis://"));
+    assert!(!refusal("", &[ill]).contains("hunter2"));
 }

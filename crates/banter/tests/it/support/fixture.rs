@@ -1,29 +1,30 @@
 //! A running chat, and what a test may do to it. The promises are tested against every kind.
 
-use std::io::{BufRead as _, BufReader};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::{Arc, Mutex, mpsc};
-use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::process::{Command, ExitStatus};
+use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use super::cluster::{ALLOWED, ALLOWED_AFTER_KILL, Cluster, ROLES};
 use super::contract::Contract;
 use super::http::{Answer, Connection, Request};
 use super::logs;
+use super::member::{Log, Member};
 use super::person::Person;
 use super::seed::Seed;
-use super::{PASSWORD, PATIENCE, Ran, banter};
+use super::{PASSWORD, Ran, banter};
 
 /// What the chat is made of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     /// One process with its own database file.
     Embedded,
+    /// Two gateways, two workers and an auth process behind NGINX, over PostgreSQL and Redis.
+    Cluster,
 }
 
 /// What a kind of chat promises beyond what all promise.
@@ -33,6 +34,10 @@ pub(crate) struct Capabilities {
     pub(crate) level: &'static str,
     /// How long a change may take to reach every socket.
     pub(crate) settling: Duration,
+    /// The status of a message sent with `Prefer: respond-async`.
+    pub(crate) respond_async: u16,
+    /// Processes that hold sockets, each with its own limits.
+    pub(crate) gateways: usize,
 }
 
 /// Makes one test of each function for every kind of chat.
@@ -43,6 +48,15 @@ macro_rules! for_every_kind {
                 #[test]
                 fn $promise() {
                     super::$promise($crate::support::fixture::Kind::Embedded);
+                }
+            )*
+        }
+
+        mod cluster {
+            $(
+                #[test]
+                fn $promise() {
+                    super::$promise($crate::support::fixture::Kind::Cluster);
                 }
             )*
         }
@@ -97,23 +111,33 @@ impl Setup {
     /// Starts it.
     #[track_caller]
     pub(crate) fn start(self) -> Fixture {
-        let Kind::Embedded = self.kind;
+        let mut fixture = self.prepare();
+        fixture.start();
+        fixture
+    }
+
+    /// Makes everything ready for its processes.
+    pub(crate) fn prepare(self) -> Fixture {
         let dir = tempfile::tempdir().expect("a temporary directory");
-        let mut fixture = Fixture {
+        let (members, cluster) = match self.kind {
+            Kind::Embedded => (vec![Member::new(None)], None),
+            Kind::Cluster => {
+                let members = ROLES.map(|role| Member::new(Some(role)));
+                (members.into(), Some(Cluster::start()))
+            }
+        };
+        Fixture {
             data_dir: self
                 .data_dir
                 .clone()
                 .unwrap_or_else(|| dir.path().join("data")),
             dir,
-            address: free_address(),
-            admin: free_address(),
             setup: self,
-            server: None,
-            log: Arc::default(),
+            members,
+            cluster,
+            log: Log::default(),
             contract: None,
-        };
-        fixture.start();
-        fixture
+        }
     }
 }
 
@@ -136,17 +160,11 @@ pub(crate) struct Fixture {
     setup: Setup,
     dir: TempDir,
     data_dir: PathBuf,
-    address: SocketAddr,
-    admin: SocketAddr,
-    server: Option<Server>,
-    log: Arc<Mutex<Vec<String>>>,
+    /// Those that answer people first.
+    members: Vec<Member>,
+    cluster: Option<Cluster>,
+    log: Log,
     contract: Option<&'static Contract>,
-}
-
-#[derive(Debug)]
-struct Server {
-    child: Child,
-    log_reader: JoinHandle<()>,
 }
 
 impl Fixture {
@@ -175,20 +193,32 @@ impl Fixture {
     }
 
     pub(crate) const fn capabilities(&self) -> Capabilities {
-        let Kind::Embedded = self.setup.kind;
-        Capabilities {
-            level: "stored",
-            settling: Duration::ZERO,
+        match self.setup.kind {
+            Kind::Embedded => Capabilities {
+                level: "stored",
+                settling: Duration::ZERO,
+                respond_async: 201,
+                gateways: 1,
+            },
+            Kind::Cluster => Capabilities {
+                level: "queued",
+                settling: Duration::from_secs(2),
+                respond_async: 202,
+                gateways: 2,
+            },
         }
     }
 
     /// Where people reach it.
     pub(crate) fn base_url(&self) -> String {
-        format!("http://{}", self.address)
+        format!("http://{}", self.address())
     }
 
-    pub(crate) const fn address(&self) -> SocketAddr {
-        self.address
+    pub(crate) fn address(&self) -> SocketAddr {
+        match &self.cluster {
+            Some(cluster) => cluster.address(),
+            None => self.members[0].listen,
+        }
     }
 
     /// The place of the data.
@@ -199,7 +229,7 @@ impl Fixture {
     /// Where people reach it, with the documents that it is held to.
     pub(crate) fn site(&self) -> Site {
         Site {
-            address: self.address,
+            address: self.address(),
             contract: self.contract.expect("it was started"),
         }
     }
@@ -213,7 +243,7 @@ impl Fixture {
     /// Sends a request to the operators' address.
     #[track_caller]
     pub(crate) fn admin(&self, request: &Request) -> Answer {
-        Connection::open(self.admin).call(request)
+        Connection::open(self.members[0].admin).call(request)
     }
 
     /// Makes an account.
@@ -237,95 +267,113 @@ impl Fixture {
     fn prepare(&self, arguments: &[&str]) -> Command {
         let mut command = banter(self.dir.path(), arguments);
         command
+            .envs(self.cluster.iter().flat_map(Cluster::variables))
             .envs(self.setup.variables.iter().map(|(k, v)| (k, v)))
             .env("BANTER_SERVER__DATA_DIR", &self.data_dir);
         command
     }
 
-    fn serve(&self) -> Command {
-        let plain = self.prepare(&["serve"]);
-        let mut command = match self.setup.wrapper.split_first() {
-            None => plain,
-            Some((wrapper, arguments)) => {
-                let mut wrapped = Command::new(wrapper);
-                wrapped.args(arguments).arg(plain.get_program());
-                wrapped.args(plain.get_args()).current_dir(self.dir.path());
-                for (variable, value) in plain.get_envs() {
-                    match value {
-                        Some(value) => wrapped.env(variable, value),
-                        None => wrapped.env_remove(variable),
-                    };
-                }
-                wrapped
-            }
+    fn serve(&self, role: Option<&str>) -> Command {
+        let mut plain = self.prepare(&["serve"]);
+        plain.args(role);
+        let Some((wrapper, arguments)) = self.setup.wrapper.split_first() else {
+            return plain;
         };
-        command
-            .args(["--listen", &self.address.to_string()])
-            .args(["--admin-listen", &self.admin.to_string()])
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
-        command
+        let mut wrapped = Command::new(wrapper);
+        wrapped.args(arguments).arg(plain.get_program());
+        wrapped.args(plain.get_args()).current_dir(self.dir.path());
+        for (variable, value) in plain.get_envs() {
+            match value {
+                Some(value) => wrapped.env(variable, value),
+                None => wrapped.env_remove(variable),
+            };
+        }
+        wrapped
     }
 
     /// Starts the server, which is not running, and waits until it can serve.
     #[track_caller]
     pub(crate) fn start(&mut self) {
-        assert!(self.server.is_none(), "it is running already");
-        let mut child = self.serve().spawn().expect("it starts");
-        let mut stdout = BufReader::new(child.stdout.take().expect("piped"));
-        let stderr = BufReader::new(child.stderr.take().expect("piped"));
-        let log = self.log.clone();
-        let log_reader = std::thread::spawn(move || {
-            for line in stderr.lines().map_while(Result::ok) {
-                log.lock().expect("no reader panics").push(line);
-            }
-        });
-        self.server = Some(Server { child, log_reader });
-        let (sender, receiver) = mpsc::channel();
-        std::thread::spawn(move || {
-            let mut greeting = String::new();
-            let _ = stdout.read_line(&mut greeting);
-            let _ = sender.send(greeting);
-        });
-        let since = Instant::now();
-        let greeting = receiver.recv_timeout(PATIENCE).unwrap_or_default();
-        if !greeting.trim_end().ends_with(&self.base_url()) {
-            let status = self.server.as_mut().map(|server| server.child.try_wait());
-            let log = self.log();
-            let waited = since.elapsed();
-            panic!("not ready after {waited:?}: {greeting:?}, {status:?}, {log:?}");
+        if let Some(cluster) = &mut self.cluster {
+            cluster.start_queue();
         }
-        let contract = Contract::of(&mut Connection::open(self.address));
+        for number in 0..self.members.len() {
+            if !self.members[number].is_running() {
+                let command = self.serve(self.members[number].role);
+                self.members[number].spawn(command, &self.log);
+            }
+        }
+        for member in &mut self.members {
+            if let Err(why) = member.ready() {
+                let log = self.log.lock().expect("no reader panics");
+                panic!("{why}, {log:?}");
+            }
+        }
+        let describe = self.prepare(&["nginx-config"]);
+        if let Some(cluster) = &mut self.cluster {
+            cluster.balance(&self.members, describe);
+        }
+        let contract = Contract::of(&mut Connection::open(self.address()));
         self.contract = Some(contract);
     }
 
-    fn server(&self) -> &Server {
-        self.server.as_ref().expect("it is running")
+    /// Where the parts of this role answer people.
+    pub(crate) fn addresses(&self, role: &str) -> Vec<SocketAddr> {
+        let members = self.members.iter();
+        let of_role = members.filter(|member| member.role == Some(role));
+        of_role.map(|member| member.listen).collect()
+    }
+
+    /// Ends all parts of this role.
+    #[track_caller]
+    pub(crate) fn end(&mut self, role: &str, signal: Signal) {
+        let members = self.members.iter_mut();
+        for member in members.filter(|member| member.role == Some(role)) {
+            member.signal(signal);
+            member.wait();
+        }
+    }
+
+    /// Starts all parts of this role, which are not running.
+    pub(crate) fn spawn(&mut self, role: &str) {
+        for number in 0..self.members.len() {
+            if self.members[number].role == Some(role) {
+                let command = self.serve(self.members[number].role);
+                self.members[number].spawn(command, &self.log);
+            }
+        }
+    }
+
+    /// Waits until all parts of this role can serve.
+    #[track_caller]
+    pub(crate) fn ready(&mut self, role: &str) {
+        let members = self.members.iter_mut();
+        for member in members.filter(|member| member.role == Some(role)) {
+            member.ready().unwrap_or_else(|why| panic!("{why}"));
+        }
+    }
+
+    /// Empties the queue.
+    pub(crate) fn empty_queue(&self) {
+        self.cluster.as_ref().expect("a cluster").empty_queue();
     }
 
     pub(crate) fn pid(&self) -> u32 {
-        self.server().child.id()
+        self.members[0].pid()
     }
 
     pub(crate) fn signal(&self, signal: Signal) {
-        let pid = i32::try_from(self.pid()).ok().and_then(Pid::from_raw);
-        kill_process(pid.expect("a process has an id"), signal).expect("it is ours");
+        for member in &self.members {
+            member.signal(signal);
+        }
     }
 
-    /// Waits until the server has ended.
+    /// Waits until the server has ended; tells how, the worst first.
     #[track_caller]
     pub(crate) fn wait(&mut self) -> ExitStatus {
-        let mut server = self.server.take().expect("it is running");
-        let started = Instant::now();
-        loop {
-            if let Some(status) = server.child.try_wait().expect("it is ours") {
-                server.log_reader.join().expect("it reads on");
-                return status;
-            }
-            assert!(started.elapsed() < PATIENCE, "the server did not end");
-            std::thread::sleep(Duration::from_millis(2));
-        }
+        let ended = self.members.iter_mut().map(Member::wait);
+        let worst = ended.max_by_key(|status| !status.success());
+        worst.expect("it has a process")
     }
 
     /// Ends it as an operator does.
@@ -343,26 +391,32 @@ impl Fixture {
         self.start();
     }
 
-    /// Ends it as a power failure of the process does: `kill -9`.
+    /// Ends it as a power failure of its processes does: `kill -9`, the queue among them.
     #[track_caller]
     pub(crate) fn kill(&mut self) {
+        if let Some(cluster) = &mut self.cluster {
+            cluster.kill_queue();
+            self.setup.allowed.extend(ALLOWED_AFTER_KILL);
+        }
         self.signal(Signal::KILL);
         self.wait();
     }
 
-    /// Resident memory of the server, in KiB.
+    /// Resident memory of those who hold sockets, in KiB.
     pub(crate) fn memory(&self) -> u64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid()));
-        let status = status.expect("it is running");
-        let line = status.lines().find(|line| line.starts_with("VmRSS:"));
-        let words = line.and_then(|line| line.split_whitespace().nth(1));
-        words.and_then(|kib| kib.parse().ok()).expect("a number")
+        let holders = self.members.iter();
+        let holders = holders.filter(|member| matches!(member.role, None | Some("gateway")));
+        holders.map(Member::memory).sum()
     }
 
     /// The value of a metric without labels, or the sum over all labels.
     #[track_caller]
     pub(crate) fn metric(&self, name: &str) -> f64 {
-        let text = self.admin(&Request::get("/metrics")).text();
+        let scrape = |member: &Member| {
+            let mut connection = Connection::open(member.admin);
+            connection.call(&Request::get("/metrics")).text()
+        };
+        let text: String = self.members.iter().map(scrape).collect();
         let mut sum = None;
         for line in text.lines().filter(|line| !line.starts_with('#')) {
             let (series, value) = line.rsplit_once(' ').expect("a sample");
@@ -381,10 +435,9 @@ impl Fixture {
 
 impl Drop for Fixture {
     fn drop(&mut self) {
-        if let Some(mut server) = self.server.take() {
-            let _ = server.child.kill();
-            let _ = server.child.wait();
-            let _ = server.log_reader.join();
+        self.members.clear();
+        if self.cluster.is_some() {
+            self.setup.allowed.extend(ALLOWED);
         }
         let log = self.log();
         if std::thread::panicking() {

@@ -39,13 +39,15 @@ impl Server {
         settings.server.data_dir = directory.path().to_owned();
         let listen = async || TcpListener::bind("127.0.0.1:0").await.unwrap();
         let listeners = crate::Listeners {
-            public: listen().await,
+            public: Some(listen().await),
             admin: listen().await,
         };
-        let url = format!("http://{}", listeners.public.local_addr().unwrap());
+        let public = listeners.public.as_ref().unwrap();
+        let url = format!("http://{}", public.local_addr().unwrap());
         let shutdown = CancellationToken::new();
         // Requests wait in the listener until it serves.
-        tokio::spawn(crate::run(settings, listeners, shutdown.clone(), || {}));
+        let (role, end) = (crate::Role::All, shutdown.clone());
+        tokio::spawn(crate::run(role, settings, listeners, end, || {}));
         Self {
             url,
             client: Client::builder(TokioExecutor::new()).build_http(),

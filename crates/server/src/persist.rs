@@ -1,0 +1,182 @@
+//! The last step of a cluster's entry: from the queue into the database.
+//!
+//! Everything that makes it right is in storage's drain: what is taken is written in one
+//! transaction behind a fence, and let go of afterwards. Here is when: as long as something waits
+//! one batch follows the other, else a look every few milliseconds; and which shards: those whose
+//! lease is held, renewed by a task of its own so that a slow batch does not lose them.
+
+mod metric;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwap;
+use banter_storage::Result;
+use banter_storage::log::Shard;
+use banter_storage::log::redis::drain::{Drain, Progress};
+use tokio::task::JoinHandle;
+use tokio::time::{MissedTickBehavior, interval, sleep};
+use tokio_util::sync::CancellationToken;
+
+pub use metric::PersistMetrics;
+
+/// How often leases are renewed: they last 5 seconds.
+const LEASE_EVERY: Duration = Duration::from_secs(1);
+/// Pause after a batch that left nothing: others wait for their `stored`, and batches should have
+/// some company.
+const QUIET: Duration = Duration::from_millis(5);
+/// Pause when nothing at all was there, doubled up to the second.
+const IDLE: [Duration; 2] = [Duration::from_millis(10), Duration::from_millis(40)];
+/// Pause after a failure, doubled up to the second: whoever is back is used soon, and is not
+/// knocked down again.
+const FAILED: [Duration; 2] = [Duration::from_millis(100), Duration::from_secs(2)];
+/// How often the log tells that it still fails.
+const REMINDER: Duration = Duration::from_secs(10);
+
+/// A worker at work.
+#[derive(Debug)]
+pub struct Persist {
+    stop: CancellationToken,
+    work: JoinHandle<()>,
+}
+
+impl Persist {
+    /// Begins to take entries.
+    #[must_use]
+    pub fn start(drain: Drain, metrics: PersistMetrics) -> Self {
+        let stop = CancellationToken::new();
+        let drain = Arc::new(drain);
+        let shards = Arc::new(ArcSwap::from_pointee(Vec::new()));
+        let leasing = tokio::spawn(lease(
+            drain.clone(),
+            shards.clone(),
+            metrics.clone(),
+            stop.clone(),
+        ));
+        let work = Work {
+            drain,
+            shards,
+            metrics,
+            stop: stop.clone(),
+            failing: None,
+        };
+        let work = tokio::spawn(async move {
+            let drain = work.drain.clone();
+            work.run().await;
+            let _ = leasing.await;
+            match drain.release().await {
+                Ok(()) => tracing::info!("other workers take over"),
+                Err(error) => tracing::warn!(%error, "other workers take over in 5 seconds"),
+            }
+        });
+        Self { stop, work }
+    }
+
+    /// Finishes the batch at hand and gives the shards back.
+    pub async fn finish(self) {
+        self.stop.cancel();
+        if let Err(error) = self.work.await {
+            tracing::error!(%error, "the worker did not end properly");
+        }
+    }
+}
+
+/// Keeps the leases until `stop`.
+async fn lease(
+    drain: Arc<Drain>,
+    shards: Arc<ArcSwap<Vec<Shard>>>,
+    metrics: PersistMetrics,
+    stop: CancellationToken,
+) {
+    let mut ticks = interval(LEASE_EVERY);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            _ = ticks.tick() => {}
+            () = stop.cancelled() => return,
+        }
+        match drain.lease().await {
+            Ok(held) => {
+                metrics.leases(held.len());
+                if **shards.load() != held {
+                    tracing::debug!(shards = held.len(), "other shards");
+                    shards.store(Arc::new(held));
+                }
+            }
+            // What was held goes on: leases save work, the fence keeps it right.
+            Err(error) => tracing::debug!(%error, "leases were not renewed"),
+        }
+    }
+}
+
+/// The loop, and what it knows.
+struct Work {
+    drain: Arc<Drain>,
+    shards: Arc<ArcSwap<Vec<Shard>>>,
+    metrics: PersistMetrics,
+    stop: CancellationToken,
+    /// When the log was told last that steps fail.
+    failing: Option<Instant>,
+}
+
+impl Work {
+    async fn run(mut self) {
+        let (mut idle, mut failed) = (IDLE[0], FAILED[0]);
+        while !self.stop.is_cancelled() {
+            let shards = self.shards.load_full();
+            let begun = Instant::now();
+            let pause = match self.step(&shards).await {
+                Ok(progress) => {
+                    self.succeeded(&progress, begun.elapsed());
+                    failed = FAILED[0];
+                    if progress.behind {
+                        continue;
+                    }
+                    idle = match progress.rows {
+                        0 => IDLE[1].min(idle * 2),
+                        _ => QUIET,
+                    };
+                    idle
+                }
+                Err(error) => {
+                    self.failed(&error);
+                    failed = FAILED[1].min(failed * 2);
+                    failed / 2
+                }
+            };
+            tokio::select! {
+                () = sleep(pause) => {}
+                () = self.stop.cancelled() => {}
+            }
+        }
+    }
+
+    async fn step(&self, shards: &[Shard]) -> Result<Progress> {
+        if shards.is_empty() {
+            return Ok(Progress::default());
+        }
+        self.drain.step(shards).await
+    }
+
+    fn succeeded(&mut self, progress: &Progress, took: Duration) {
+        self.metrics.stepped(progress, took);
+        if progress.rejected > 0 {
+            let rejected = progress.rejected;
+            tracing::error!(
+                rejected,
+                "entries cannot be stored: see banter queue rejected"
+            );
+        }
+        if self.failing.take().is_some() {
+            tracing::info!("entries are stored again");
+        }
+    }
+
+    fn failed(&mut self, error: &banter_storage::Error) {
+        self.metrics.failed();
+        if self.failing.is_none_or(|told| told.elapsed() >= REMINDER) {
+            tracing::warn!(%error, "entries are not stored now; they wait in the queue");
+            self.failing = Some(Instant::now());
+        }
+    }
+}

@@ -1,0 +1,26 @@
+//! A process that stores what is queued. It keeps nothing, and any number of them share the work.
+
+use banter_storage::log::redis::drain::Drain;
+use banter_storage::postgres;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use uuid::Uuid;
+
+use super::{StartError, wait};
+use crate::app::Process;
+use crate::persist::Persist;
+
+pub(super) async fn start(process: &Process) -> Result<Persist, StartError> {
+    let postgres = wait::database(process, postgres::Role::Worker).await?;
+    let queue = wait::queue(process).await?;
+    // Whoever comes back is another worker: the leases of before belong to one that is gone.
+    let name = Uuid::now_v7().to_string();
+    let drain = Drain::new(queue, postgres, &name);
+    Ok(Persist::start(drain, process.metrics.persist.clone()))
+}
+
+pub(super) async fn drain(persist: Persist, stop: &CancellationToken, servers: &TaskTracker) {
+    persist.finish().await;
+    stop.cancel();
+    servers.wait().await;
+}

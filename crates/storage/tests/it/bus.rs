@@ -18,14 +18,14 @@ use tokio::sync::mpsc;
 use crate::fixture::{channel, new_channel};
 use crate::seed::Seed;
 use crate::servers::postgres::shared;
-use crate::servers::redis::Server as RedisServer;
+use crate::servers::redis::Server;
 
 /// How long anything may take.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Servers with accounts and channels.
 struct Cluster {
-    redis: RedisServer,
+    redis: Server,
     url: String,
     users: Vec<(UserId, Username)>,
 }
@@ -55,7 +55,7 @@ impl Cluster {
             let _ = Channels::new(&database).create(&new).await.unwrap();
         }
         Self {
-            redis: RedisServer::start(),
+            redis: Server::start(),
             url,
             users,
         }

@@ -2,7 +2,7 @@
 //! not heard here, a hint from the bus stands in for it.
 
 use banter_protocol::close::Close;
-use banter_protocol::id::UserId;
+use banter_protocol::id::{ChannelId, Position, UserId};
 use banter_storage::bus::Changed;
 
 use super::Pump;
@@ -26,7 +26,11 @@ impl Pump {
                 // Its `hello` has read this join from the database, before the bus told of it.
                 continue;
             }
-            socket.changed(id, at, true);
+            socket.changed(id, at);
+            self.note_join(key, id, at);
+            let Some(socket) = self.sockets.get(key) else {
+                continue;
+            };
             if socket.ended.contains(&id) {
                 // A replay of the former membership is still being written: it simply goes on.
                 socket.ended.retain(|ended| *ended != id);
@@ -51,7 +55,7 @@ impl Pump {
                 continue;
             };
             if socket.attached {
-                socket.changed(id, at, false);
+                socket.changed(id, at);
                 socket.outbound.set_member(id, false);
                 self.part(key, id, at.seq);
             } else {
@@ -77,20 +81,20 @@ impl Pump {
                 socket.early(Early::new(id, at.seq, joined));
                 continue;
             }
-            let is_old = socket.last_change(id).is_some_and(|last| {
-                let known = (last.position.epoch, last.position.seq);
-                known >= (at.epoch, at.seq)
-            });
+            let is_old = socket
+                .last_change(id)
+                .is_some_and(|last| (last.epoch, last.seq) >= (at.epoch, at.seq));
             let takes_part = socket.channels.contains(&id);
             match (joined, takes_part) {
                 _ if is_old => {}
                 (true, true) => {}
                 (true, false) => {
-                    socket.changed(id, at, true);
+                    socket.changed(id, at);
                     socket.outbound.set_member(id, true);
+                    self.note_join(key, id, at);
                     self.admit(key, id, at.seq - 1, None, false);
                 }
-                (false, false) => socket.changed(id, at, false),
+                (false, false) => socket.changed(id, at),
                 // The entry comes by itself, in its turn. If it has come already, this socket was
                 // not there yet and was let in by what had been read before: it reads again.
                 (false, true) if top.is_none_or(|top| top >= at.seq) => {
@@ -98,6 +102,13 @@ impl Pump {
                 }
                 (false, true) => {}
             }
+        }
+    }
+
+    /// Where epochs can change, a join counts for certain once it is stored.
+    fn note_join(&mut self, key: u32, id: ChannelId, at: Position) {
+        if self.bus.epoch(id).is_some() {
+            self.unstored.add_join(id, key, at);
         }
     }
 }

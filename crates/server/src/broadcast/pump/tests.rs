@@ -256,23 +256,27 @@ async fn a_rewind_resets_who_is_live_and_goes_on_from_the_head() {
     }
     let reset = "{reset,channel:#1,reason:epoch,seq:5,epoch:2}";
     assert_eq!(ann.frames().await, ["6/1", "7/1", reset, "6/2", "7/2"]);
-    // One whose join may be what was lost reads anew.
-    let bob = world.registered(2).await;
-    bob.outbound.set_channels(Vec::new());
-    world
-        .pump
-        .obey(Command::Attach(bob.outbound.clone(), Vec::new()));
-    world.deliver(
-        channel(1),
-        at(8, 2),
-        Some(Change {
-            user: user(2),
-            joined: true,
-        }),
+}
+
+#[tokio::test]
+async fn who_is_live_since_a_join_that_may_be_lost_asks_anew() {
+    let mut world = World::new().await;
+    let (bob, mut eve) = (
+        world.live(2, channel(1), at(6, 1)).await,
+        world.live(3, channel(1), at(6, 1)).await,
     );
-    world.pump.obey(Command::Rewind(channel(1), at(7, 3)));
+    for (client, seq) in [(&bob, 6), (&eve, 4)] {
+        let key = client.outbound.key();
+        world.pump.unstored.add_join(channel(1), key, at(seq, 1));
+    }
+    world.pump.obey(Command::Store(channel(1), at(5, 1)));
+    // That there is another entry at its number proves nothing.
+    world.pump.obey(Command::Store(channel(1), at(7, 2)));
+    world.pump.obey(Command::Rewind(channel(1), at(7, 2)));
     assert_eq!(bob.closing(), Some(Close::Unavailable));
-    assert_eq!(ann.closing(), None);
+    assert_eq!(eve.closing(), None);
+    let reset = "{reset,channel:#1,reason:epoch,seq:7,epoch:2}";
+    assert_eq!(eve.frames().await, [reset]);
 }
 
 #[tokio::test]

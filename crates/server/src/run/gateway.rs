@@ -33,6 +33,7 @@ pub(super) async fn start(process: &Process) -> Result<App, StartError> {
     let follower = keys(process, &queue).await?;
     let log = RedisLog::new(queue.clone(), postgres.clone());
     let (bus, events) = RedisBus::start(queue.clone(), log.clone(), postgres.clone());
+    process.metrics.watch_bus(bus.clone());
     let backends = Backends {
         entries: Entries::queued(postgres.clone(), log.clone()),
         database: Database::from(postgres),

@@ -20,19 +20,22 @@ pub(crate) mod record;
 mod reply;
 mod shard;
 mod stored;
+mod waiting;
 
 pub use shard::{SHARDS, Shard};
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use banter_protocol::id::{ChannelId, Epoch, Position, Seq};
+use banter_protocol::limit;
 
 use self::epochs::{Epochs, Era};
 use self::memory::Memory;
 use self::reply::Reply;
 use self::stored::Stored;
+use self::waiting::Waiting;
 use crate::entries::Record;
 use crate::error::{Error, Result};
 use crate::postgres::Postgres;
@@ -59,13 +62,13 @@ pub(crate) static SCRIPTS: [&Script; 12] = [
 
 /// How often a call starts again because the epoch changed or a channel had to be seeded.
 const ATTEMPTS_MAX: u32 = 6;
-/// Waits between two looks whether an entry is stored, doubled up to the second.
-const STORED_POLL: [Duration; 2] = [Duration::from_millis(4), Duration::from_millis(64)];
 
 /// The log of a cluster. Cloning shares it.
 #[derive(Debug, Clone)]
 pub struct RedisLog {
     shared: Arc<Shared>,
+    /// Entries that a channel takes in a second.
+    pace: u32,
 }
 
 #[derive(Debug)]
@@ -74,6 +77,7 @@ struct Shared {
     database: Stored,
     epochs: Arc<Epochs>,
     memory: Arc<Memory>,
+    waiting: Waiting,
 }
 
 /// What a channel has that is not in the database yet.
@@ -93,7 +97,7 @@ impl RedisLog {
     /// The log in `redis`, over the database that its workers store it in. Nothing is asked yet.
     #[must_use]
     pub fn new(redis: Redis, database: Postgres) -> Self {
-        let database = Stored::new(database);
+        let database = Stored::new(database, redis.deadline());
         let epochs = Arc::new(Epochs::new(redis.clone(), database.clone()));
         Self {
             shared: Arc::new(Shared {
@@ -101,7 +105,19 @@ impl RedisLog {
                 database,
                 epochs,
                 memory: Arc::default(),
+                waiting: Waiting::default(),
             }),
+            pace: limit::CHANNEL_ENTRIES_PER_SECOND,
+        }
+    }
+
+    /// The same log, which takes so many entries of a channel in a second, at least 1. All gateways
+    /// should be told the same.
+    #[must_use]
+    pub fn paced(self, entries_per_second: u32) -> Self {
+        Self {
+            pace: entries_per_second.max(1),
+            ..self
         }
     }
 
@@ -124,9 +140,13 @@ impl RedisLog {
                 Reply::Done(mut values) => {
                     let stored = reply::number(values.next())?;
                     let top = reply::number(values.next())?;
-                    let records = values.map(|entry| record::read(channel, &reply::bytes(entry)?));
+                    let epoch = era.epoch(shard);
+                    let numbers = after.max(stored) + 1..;
+                    let records = numbers.zip(values).map(|(seq, entry)| {
+                        Ok(record::read_as(channel, seq, epoch, &reply::bytes(entry)?).0)
+                    });
                     return Ok(Tail {
-                        epoch: era.epoch(shard),
+                        epoch,
                         stored,
                         top,
                         records: records.collect::<Result<_>>()?,
@@ -166,23 +186,24 @@ impl RedisLog {
         position: Position,
         within: Duration,
     ) -> Result<()> {
-        let deadline = Instant::now() + within;
-        let mut wait = STORED_POLL[0];
-        loop {
-            let found = self.numbers("stored", &[channel]).await?;
-            let stored = found.get(&channel).copied().ok_or_else(restless)?;
-            if stored.seq >= position.seq {
-                return self.still_there(channel, position, stored.epoch).await;
+        let waiting = async {
+            let mut watched = self.watch_stored(channel);
+            loop {
+                let seen = *watched.borrow_and_update();
+                match seen {
+                    Some(stored) if stored.seq >= position.seq => {
+                        return self.still_there(channel, position, stored.epoch).await;
+                    }
+                    Some(stored) if stored.epoch != position.epoch => {
+                        self.still_unstored(channel, position).await?;
+                    }
+                    _ => {}
+                }
+                watched.changed().await.map_err(|_| restless())?;
             }
-            if stored.epoch != position.epoch {
-                self.still_unstored(channel, position).await?;
-            }
-            if Instant::now() + wait > deadline {
-                return Err(Error::Unavailable("not stored in time".into()));
-            }
-            tokio::time::sleep(wait).await;
-            wait = STORED_POLL[1].min(wait * 2);
-        }
+        };
+        let late = |_| Error::Unavailable("not stored in time".into());
+        tokio::time::timeout(within, waiting).await.map_err(late)?
     }
 
     /// What is stored at a number of an older epoch may be another entry.
@@ -254,8 +275,13 @@ impl RedisLog {
         Err(restless())
     }
 
+    /// What holds now. Finding out may take longer than a caller may wait; then it goes on, and a
+    /// later one profits.
     async fn era(&self) -> Result<Arc<Era>> {
-        self.shared.epochs.era().await
+        let finding = self.shared.epochs.era();
+        tokio::time::timeout(self.shared.redis.deadline(), finding)
+            .await
+            .map_err(|_| Error::Unavailable("the log is being made ready".into()))?
     }
 
     /// Readies channels for the epoch of `era`. A stale one is found out by the next call.

@@ -171,11 +171,15 @@ async fn who_follows_revocations_passes_none_over() {
                         DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION slow()";
     let url = shared().database(false).await;
     execute(&url, SLOW).await;
-    let mut tasks = JoinSet::new();
+    let revocations = Revocations::new(&open(&url).await);
+    let mut processes = Vec::new();
     for name in ["ann", "bob", "cid", "dan"] {
         let database = open(&url).await;
         let (_, ids) = account(&database, name, EACH).await;
-        let sessions = Sessions::new(&database);
+        processes.push((Sessions::new(&database), ids));
+    }
+    let mut tasks = JoinSet::new();
+    for (sessions, ids) in processes {
         tasks.spawn(async move {
             for id in ids {
                 let ended = sessions.end(id, 1, Timestamp::from_ms(1), &LIFETIMES);
@@ -183,7 +187,6 @@ async fn who_follows_revocations_passes_none_over() {
             }
         });
     }
-    let revocations = Revocations::new(&open(&url).await);
     let (mut last, mut seen) = (0, 0);
     loop {
         // Asked before it is read: what was committed by then is all there is.

@@ -42,6 +42,8 @@ async fn a_seat_is_held_by_one_at_a_time(fixture: Fixture) {
 
 async fn a_seat_is_given_back_by_who_gave_up(fixture: Fixture) {
     let channels = Channels::new(&fixture.database);
+    // So that the connection is there, and what is given up is the question.
+    drop(channels.hold_seat(ANN).await.unwrap());
     for round in 0..20 {
         give_up(&channels, round).await;
         drop(channels.hold_seat(ANN).await.unwrap());
@@ -77,6 +79,8 @@ async fn a_seat_is_held_by_one_process_at_a_time() {
 #[tokio::test]
 async fn seats_are_given_back_to_other_processes_by_who_gave_up() {
     let [here, there] = two_processes(&shared().database(false).await).await;
+    // So that the connection is there, and what is given up is the question.
+    drop(here.hold_seat(ANN).await.unwrap());
     for round in 0..20 {
         give_up(&here, round).await;
         drop(there.hold_seat(ANN).await.unwrap());

@@ -14,7 +14,7 @@ use banter_storage::accounts::{Accounts, NewAccount};
 use banter_storage::sessions::NewSession;
 use uuid::Uuid;
 
-use crate::{data_dir, run_async};
+use crate::{database, run_async};
 
 /// Makes accounts in a data directory; returns a refresh token for each.
 ///
@@ -24,7 +24,7 @@ pub(super) fn make(dir: &Path, names: &[String], password: &str) -> Result<Vec<S
     let mut settings = Settings::default();
     settings.server.data_dir = dir.to_owned();
     run_async(async {
-        let accounts = Accounts::sqlite(data_dir::open(&settings).await?);
+        let accounts = Accounts::new(&database::open(&settings).await?);
         let issuer = Issuer::new(&server_secret(&settings)?);
         let hash = Hasher::new(Cost::DEFAULT).hash(password).await?;
         let mut tokens = Vec::with_capacity(names.len());

@@ -166,7 +166,7 @@ export function dashboard(wanted) {
       new dashboards.QueryVariableBuilder('instance')
         .label('Process')
         .datasource(SOURCE)
-        .query('label_values(banter_gateway_connections, instance)')
+        .query('label_values(banter_gateway_connections{role=~"gateway|all"}, instance)')
         .refresh(dashboards.VariableRefresh.OnTimeRangeChanged)
         .multi(true)
         .includeAll(true)

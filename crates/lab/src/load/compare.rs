@@ -93,3 +93,28 @@ pub fn comparison(runs: &[Outcome]) -> String {
     }
     text
 }
+
+/// Each run on a line: what was asked for, what came of it.
+#[must_use]
+pub fn steps(runs: &[Outcome]) -> String {
+    let mut text = format!(
+        "{:>12}{:>14}{:>14}{:>12}{:>16}{:>10}{:>9}\n",
+        "actions/s", "messages/s", "deliveries/s", "ack p99", "delivery p99", "cores", "verdict"
+    );
+    let ms = |time: Option<f64>| time.map_or("-".to_owned(), |ms| format!("{} ms", number(ms)));
+    for run in runs {
+        // Writing to a string cannot fail.
+        let _ = writeln!(
+            text,
+            "{:>12}{:>14}{:>14}{:>12}{:>16}{:>10}{:>9}",
+            number(run.rate),
+            number(run.per_second(Count::Acked)),
+            number(run.per_second(Count::Deliveries)),
+            ms(run.time(Measure::Ack, 0.99)),
+            ms(run.time(Measure::Delivery, 0.99)),
+            cores(run).map_or("-".to_owned(), |cores| format!("{cores:.2}")),
+            run.verdict.word()
+        );
+    }
+    text
+}

@@ -223,8 +223,8 @@ fn audit(outcome: &Outcome, text: &mut String) {
     let audit = &outcome.audit;
     let _ = writeln!(
         text,
-        "audit: {} messages sent, {} acked, {} refused, {} without an answer; {} deliveries and \
-         {} entries of history checked: {}",
+        "audit: {} messages sent, {} acked, {} refused, {} without an answer;\n       \
+         {} deliveries and {} entries of history checked: {}",
         whole(audit.sent),
         whole(audit.acked),
         whole(audit.refused),

@@ -34,9 +34,8 @@ fn name(number: u32) -> String {
     }
 }
 
-/// A load of two seconds, seen through a generator, and judged.
-fn load(lie: Lie) -> Seen {
-    let server = Null::start(lie);
+/// Everybody in the server's one channel.
+fn plan(server: &Null) -> Plan {
     let person = |number: u32| Person {
         number,
         // The server takes it for the name.
@@ -44,7 +43,7 @@ fn load(lie: Lie) -> Seen {
         refresh_token: String::new(),
         expires_ns: u64::MAX,
     };
-    let plan = Plan {
+    Plan {
         server: server.address(),
         host: "null".to_owned(),
         profile: Profile::built_in("room").unwrap(),
@@ -57,7 +56,13 @@ fn load(lie: Lie) -> Seen {
         channels: vec![server.channel().to_string()],
         everybody: true,
         password: String::new(),
-    };
+    }
+}
+
+/// A load of two seconds, seen through a generator, and judged.
+fn load(lie: Lie) -> Seen {
+    let server = Null::start(lie);
+    let plan = plan(&server);
     let (give, commands) = channel();
     give.send(Command::Plan(Box::new(plan))).unwrap();
     let (mut samples, mut condensed) = (Vec::new(), None);

@@ -213,6 +213,12 @@ impl Metrics {
         }
     }
 
+    /// From now on what arrives on this bus is told too.
+    pub fn watch_bus(&self, bus: RedisBus) {
+        // There is one for the life of the process.
+        let _ = self.bus.0.set(bus);
+    }
+
     /// Sockets past `hello` that were not told to go.
     #[must_use]
     pub fn ready(&self) -> i64 {

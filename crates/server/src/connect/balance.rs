@@ -100,7 +100,7 @@ pub async fn run(app: App, gossip: Gossip) {
 }
 
 fn standing(app: &App) -> Standing {
-    let sockets = app.metrics.connections.get();
+    let sockets = app.metrics.ready();
     Standing {
         sockets: usize::try_from(sockets).unwrap_or(0),
         opened: app.metrics.opened.get(),

@@ -70,7 +70,7 @@ async fn keys(process: &Process, queue: &Redis) -> Result<Follower, StartError> 
 /// First nobody new is sent here, then who is here is sent elsewhere, spread over a time; then
 /// everything else ends.
 pub(super) async fn drain(app: &App, stop: &CancellationToken, servers: &TaskTracker) {
-    let sockets = app.metrics.connections.get();
+    let sockets = app.metrics.ready();
     let sockets = u32::try_from(sockets).unwrap_or(u32::MAX);
     let spread = (Duration::from_secs(1) * sockets / MOVES_PER_SECOND).min(SPREAD_MAX);
     app.broadcast.ask_to_move(usize::MAX, spread).await;

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 use banter_storage::Result;
 use banter_storage::log::Shard;
-use banter_storage::log::redis::drain::{Drain, Progress};
+use banter_storage::log::drain::{Drain, Progress};
 use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval, sleep};
 use tokio_util::sync::CancellationToken;

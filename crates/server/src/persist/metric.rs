@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use banter_storage::log::redis::drain::Progress;
+use banter_storage::log::drain::Progress;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;

@@ -31,7 +31,8 @@ pub(super) async fn start(process: &Process) -> Result<App, StartError> {
     let postgres = wait::database(process, postgres::Role::Gateway).await?;
     let queue = wait::queue(process).await?;
     let follower = keys(process, &queue).await?;
-    let log = RedisLog::new(queue.clone(), postgres.clone());
+    let pace = process.settings.limits.channel_entries_per_second;
+    let log = RedisLog::new(queue.clone(), postgres.clone()).paced(pace);
     let (bus, events) = RedisBus::start(queue.clone(), log.clone(), postgres.clone());
     let backends = Backends {
         entries: Entries::queued(postgres.clone(), log.clone()),

@@ -1,9 +1,11 @@
 //! What the process counts, in Prometheus' text format. Names in one place, each with its help.
 
+mod bus;
 mod process;
 
 use std::sync::Arc;
 
+use banter_storage::bus::RedisBus;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -70,6 +72,7 @@ pub struct Route {
 #[derive(Debug, Clone)]
 pub struct Metrics {
     registry: Arc<Registry>,
+    bus: bus::Bus,
     /// Sockets that are open, and past `hello`.
     pub connections: Gauge,
     /// Sockets that were opened.
@@ -121,6 +124,8 @@ impl Metrics {
     pub fn new() -> Self {
         let mut root = Registry::default();
         root.register_collector(Box::new(process::Process::new()));
+        let bus = bus::Bus::default();
+        root.register_collector(Box::new(bus.clone()));
         let registry = root.sub_registry_with_prefix("banter");
         macro_rules! register {
             ($name:literal, $help:literal, $metric:expr) => {{
@@ -246,6 +251,7 @@ impl Metrics {
         registry.register("build", "The running version", build);
         Self {
             registry: Arc::new(root),
+            bus,
             connections,
             opened,
             closed,
@@ -268,6 +274,12 @@ impl Metrics {
             login,
             persist,
         }
+    }
+
+    /// From now on what arrives on this bus is told too.
+    pub fn watch_bus(&self, bus: RedisBus) {
+        // There is one for the life of the process.
+        let _ = self.bus.0.set(bus);
     }
 
     /// The text that Prometheus scrapes.

@@ -34,6 +34,7 @@ pub(super) async fn start(process: &Process) -> Result<App, StartError> {
     let pace = process.settings.limits.channel_entries_per_second;
     let log = RedisLog::new(queue.clone(), postgres.clone()).paced(pace);
     let (bus, events) = RedisBus::start(queue.clone(), log.clone(), postgres.clone());
+    process.metrics.watch_bus(bus.clone());
     let backends = Backends {
         entries: Entries::queued(postgres.clone(), log.clone()),
         database: Database::from(postgres),

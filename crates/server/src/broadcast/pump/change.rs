@@ -28,21 +28,13 @@ impl Pump {
             }
             socket.changed(id, at);
             self.note_join(key, id, at);
-            let Some(socket) = self.sockets.get(key) else {
+            if self.goes_on(key, id, at) {
                 continue;
-            };
-            if socket.ended.contains(&id) {
-                // A replay of the former membership is still being written: it simply goes on.
-                socket.ended.retain(|ended| *ended != id);
-                socket.channels.push(id);
-                socket.replay(id, at.seq - 1, Some(at.epoch));
-                self.channel(id).watch();
-            } else {
-                // Its entry is the next of this channel, so nothing needs to be read; unless this
-                // is an old entry, and the channel is only now heard again.
-                let heard = self.channel(id).was_heard();
-                self.admit(key, id, at.seq - 1, Some(at.epoch), heard);
             }
+            // Its entry is the next of this channel, so nothing needs to be read; unless this
+            // is an old entry, and the channel is only now heard again.
+            let heard = self.channel(id).was_heard();
+            self.admit(key, id, at.seq - 1, Some(at.epoch), heard);
         }
     }
 
@@ -91,7 +83,9 @@ impl Pump {
                     socket.changed(id, at);
                     socket.outbound.set_member(id, true);
                     self.note_join(key, id, at);
-                    self.admit(key, id, at.seq - 1, None, false);
+                    if !self.goes_on(key, id, at) {
+                        self.admit(key, id, at.seq - 1, None, false);
+                    }
                 }
                 (false, false) => socket.changed(id, at),
                 // The entry comes by itself, in its turn. If it has come already, this socket was
@@ -102,6 +96,19 @@ impl Pump {
                 (false, true) => {}
             }
         }
+    }
+
+    /// A replay of the former membership may still be being written: it simply goes on.
+    fn goes_on(&mut self, key: u32, id: ChannelId, joined: Position) -> bool {
+        let socket = self.sockets.get(key);
+        let Some(socket) = socket.filter(|socket| socket.ended.contains(&id)) else {
+            return false;
+        };
+        socket.ended.retain(|ended| *ended != id);
+        socket.channels.push(id);
+        socket.replay(id, joined.seq - 1, Some(joined.epoch));
+        self.channel(id).watch();
+        true
     }
 
     /// Where epochs can change, a join counts for certain once it is stored.

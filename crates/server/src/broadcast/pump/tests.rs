@@ -323,3 +323,33 @@ async fn a_hint_of_a_leave_waits_for_its_entry_or_has_the_socket_ask_anew() {
     world.changed(2, channel(1), at(8, 1), false);
     assert_eq!(bob.closing(), Some(Close::Unavailable));
 }
+
+#[tokio::test]
+async fn a_replay_of_the_former_membership_goes_on_after_a_hint_too() {
+    let mut world = World::new().await;
+    let mut ann = world.live(1, channel(1), at(9, 1)).await;
+    let mut bob = world.registered(2).await;
+    world.attach(&bob, channel(1), at(2, 1), 9);
+    let leave = Change {
+        user: user(2),
+        joined: false,
+    };
+    world.deliver(channel(1), at(10, 1), Some(leave));
+    world.changed(2, channel(1), at(11, 1), true);
+    world.deliver(channel(1), at(11, 1), None);
+    // His task has begun with the first note, and is told with the last one to go on.
+    let notes = bob.outbound.take_notes();
+    assert!(
+        matches!(
+            notes[..],
+            [
+                Note::Replay { after: 2, .. },
+                Note::Until { seq: 10, .. },
+                Note::Replay { after: 10, .. },
+            ]
+        ),
+        "{notes:?}"
+    );
+    assert!(bob.frames().await.is_empty(), "what he lacks comes first");
+    assert_eq!(ann.frames().await, ["10/1", "11/1"]);
+}

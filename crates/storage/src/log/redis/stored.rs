@@ -127,7 +127,8 @@ impl Stored {
             .answer(
                 sqlx::query(
                     "SELECT k.n, m.seq, m.epoch, m.since AS sent_at \
-                     FROM UNNEST($1::uuid[], $2::uuid[]) WITH ORDINALITY AS k (channel, account, n) \
+                     FROM UNNEST($1::uuid[], $2::uuid[]) \
+                       WITH ORDINALITY AS k (channel, account, n) \
                      JOIN members AS m ON m.channel = k.channel AND m.account = k.account",
                 )
                 .bind(channels)

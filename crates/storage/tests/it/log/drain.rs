@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use banter_protocol::entry::Level;
 use banter_storage::channels::Channels;
 use banter_storage::log::Shard;
-use banter_storage::log::redis::drain::Drain;
-use banter_storage::log::redis::queue;
+use banter_storage::log::drain::Drain;
+use banter_storage::log::queue;
 
 use super::fixture::{Cluster, Under, WITHIN, key, position};
 

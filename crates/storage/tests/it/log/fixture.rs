@@ -8,7 +8,7 @@ use banter_protocol::text::Body;
 use banter_storage::bus::LocalBus;
 use banter_storage::channels::{Channels, Creation};
 use banter_storage::entries::{Anchor, Entries, Page, Record};
-use banter_storage::log::redis::drain::Drain;
+use banter_storage::log::drain::Drain;
 use banter_storage::log::{Act, Answer, Append, Log, Receipt, RedisLog, Shard, SqliteLog};
 use banter_storage::{Database, Durability, Postgres, Redis};
 

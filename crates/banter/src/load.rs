@@ -14,10 +14,10 @@ use anyhow::{Context as _, Result};
 use banter_lab::load::compare::comparison;
 use banter_lab::load::fault::Fault;
 use banter_lab::load::profile::{BUILT_IN, Profile};
-use banter_lab::load::report::{Report, html};
+use banter_lab::load::report::{Report, compare, html};
 use banter_lab::load::{generate, plan, text};
 use banter_lab::machine::Machine;
-use clap::Args;
+use clap::{Args, Subcommand};
 
 pub(crate) use self::people::People;
 pub(crate) use self::screen::Screen;
@@ -42,11 +42,16 @@ Examples:
   banter load --embedded --profile room --users 1000 --rate 50
   banter load --server http://chat.example:8080 --slo 'delivery_p99<250ms,errors<0.01%'
   banter load --cluster --fault kill:gateway-1@30s
+  banter load --embedded --duration 2h --slo 'growth<5%,errors<0.01%'
+  banter load compare before.json after.json
   banter load --print-profile community          a commented file to start from
 
 Profiles: community, room, rooms, storm, login, idle. Demands: ack, delivery, connect, login,
-history or channels, with _p50, _p90, _p95, _p99, _p99.9 or _max; errors<0.01%; deliveries>1000.")]
+history or channels, with _p50, _p90, _p95, _p99, _p99.9 or _max; errors<0.01%; deliveries>1000; growth<5% (memory, files).")]
+#[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct Load {
+    #[command(subcommand)]
+    action: Option<Action>,
     #[command(flatten)]
     target: Target,
     #[command(flatten)]
@@ -66,6 +71,17 @@ pub(crate) struct Load {
     /// Be a generator, told what to do on standard input
     #[arg(long, exclusive = true, hide = true)]
     generator: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// Show two reports side by side, and what changed beyond the noise
+    Compare {
+        /// A report, as --json writes it
+        before: PathBuf,
+        /// Another one
+        after: PathBuf,
+    },
 }
 
 /// Where reports are written.
@@ -135,6 +151,13 @@ impl Load {
     /// # Errors
     /// The load cannot be put: there is no verdict.
     pub(crate) fn run(&self) -> Result<u8> {
+        if let Some(Action::Compare { before, after }) = &self.action {
+            let read = |file: &PathBuf| {
+                std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))
+            };
+            let compared = compare(&read(before)?, &read(after)?)?;
+            return print(compared.as_bytes()).map(|()| 0);
+        }
         if self.generator {
             return be_generator().map(|()| 0);
         }

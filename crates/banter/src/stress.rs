@@ -1,7 +1,7 @@
 //! `banter stress`: more and more load, until a server breaks.
 
 use anyhow::Result;
-use banter_lab::load::compare::comparison;
+use banter_lab::load::compare::steps;
 use banter_lab::load::slo::Verdict;
 use banter_lab::load::stress::stress;
 use banter_lab::load::text;
@@ -52,7 +52,7 @@ impl Stress {
         });
         let found = set.end(found)?;
         screen.clear();
-        let mut lines = comparison(&found.runs);
+        let mut lines = steps(&found.runs);
         lines.push('\n');
         let verdict = found.verdict();
         let told = found.lines();

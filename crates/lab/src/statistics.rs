@@ -113,6 +113,40 @@ pub fn median(values: &[f64]) -> f64 {
     }
 }
 
+/// Values at a quarter, the middle and three quarters of some values; `None` where there are none.
+#[must_use]
+pub fn quartiles(values: &[f64]) -> Option<[f64; 3]> {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let last = sorted.len().checked_sub(1)?;
+    Some([1, 2, 3].map(|quarter| sorted[(last * quarter + 2) / 4]))
+}
+
+/// By how many percent values grow from the first to the last, along the line that fits them best.
+/// Chance alone makes some: see that it is more than the values scatter.
+#[must_use]
+#[expect(clippy::cast_precision_loss, reason = "there are not so many values")]
+pub fn growth(values: impl Iterator<Item = f64>) -> f64 {
+    let values: Vec<f64> = values.collect();
+    let count = values.len() as f64;
+    if values.len() < 2 {
+        return 0.0;
+    }
+    let (middle, mean) = ((count - 1.0) / 2.0, values.iter().sum::<f64>() / count);
+    let (mut along, mut across) = (0.0, 0.0);
+    for (place, value) in values.iter().enumerate() {
+        let distance = place as f64 - middle;
+        along += distance * (value - mean);
+        across += distance * distance;
+    }
+    let slope = along / across;
+    let first = mean - slope * middle;
+    if first <= 0.0 {
+        return 0.0;
+    }
+    slope * (count - 1.0) / first * 100.0
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -149,6 +183,18 @@ mod tests {
         assert_eq!(times.len(), 2);
         assert!(times.quantile_ms(1.0) >= 119_000.0);
         assert!(Times::default().is_empty());
+    }
+
+    #[test]
+    fn growth_is_seen_through_the_scatter() {
+        let scatter = |place: u32| f64::from(place * 7_919 % 11) - 5.0;
+        let steady = growth((0..600).map(|place| 1_000.0 + scatter(place)));
+        assert!(steady.abs() < 0.2, "{steady}");
+        let leak = growth((0..600).map(|place| 1_000.0 + f64::from(place) / 6.0 + scatter(place)));
+        assert!((leak - 10.0).abs() < 0.3, "{leak}");
+        assert!(growth([1.0].into_iter()).abs() < 1e-9);
+        assert_eq!(quartiles(&[4.0, 1.0, 3.0, 2.0, 5.0]), Some([2.0, 3.0, 4.0]));
+        assert_eq!(quartiles(&[]), None);
     }
 
     #[test]

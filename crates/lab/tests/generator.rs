@@ -1,5 +1,6 @@
 //! The generator against servers that do nothing else, and against some that lie.
 
+mod lies;
 mod null;
 
 use std::time::Duration;

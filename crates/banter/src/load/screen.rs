@@ -1,7 +1,7 @@
-//! What a load shows while it runs: one living line in a terminal, plain lines elsewhere.
+//! What a load shows while it runs: a few living lines in a terminal, plain lines elsewhere.
 
 use std::io::{IsTerminal as _, Write as _, stderr};
-use std::sync::Mutex;
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use banter_lab::load::run::Progress;
@@ -13,14 +13,24 @@ const PLAIN: Duration = Duration::from_secs(5);
 /// Standard error.
 pub(crate) struct Screen {
     terminal: bool,
-    last: Mutex<Option<Instant>>,
+    state: Mutex<State>,
+}
+
+struct State {
+    /// Living lines on the screen.
+    lines: usize,
+    /// When a plain line was printed last.
+    last: Option<Instant>,
 }
 
 impl Screen {
     pub(crate) fn new() -> Self {
         Self {
             terminal: stderr().is_terminal(),
-            last: Mutex::new(None),
+            state: Mutex::new(State {
+                lines: 0,
+                last: None,
+            }),
         }
     }
 
@@ -30,40 +40,45 @@ impl Screen {
         eprintln!("{line}");
     }
 
-    /// Takes the living line away.
+    /// Takes the living lines away.
     pub(crate) fn clear(&self) {
-        if self.terminal {
-            eprint!("\r\x1b[2K");
-        }
+        self.living(&[], false);
     }
 
     /// Shows what happens.
     pub(crate) fn show(&self, progress: &Progress<'_>) {
         match progress {
-            Progress::Says(line) => self.living(line, true),
+            Progress::Says(line) => self.says(line),
             Progress::Making(what, done, all) => {
-                self.living(&format!("{what}: {done} of {all}"), done == all);
+                self.living(&[format!("{what}: {done} of {all}")], done == all);
             }
-            Progress::Second(second, left) => {
-                self.living(&text::second(second, *left), *left == 0);
+            Progress::Second(second, left, names) => {
+                self.living(&text::second(second, *left, names), *left == 0);
             }
         }
     }
 
-    /// A line that is overwritten by the next one; elsewhere, a line now and then.
-    fn living(&self, line: &str, important: bool) {
-        if self.terminal {
-            eprint!("\r\x1b[2K{line}");
-            // Nothing can be done about a terminal that is gone.
-            let _ = stderr().flush();
+    /// Lines that are overwritten by the next ones; elsewhere, one line now and then.
+    fn living(&self, lines: &[String], important: bool) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if !self.terminal {
+            let due = state.last.is_none_or(|last| last.elapsed() >= PLAIN);
+            if !lines.is_empty() && (important || due) {
+                eprintln!("{}", lines.join("  "));
+                state.last = Some(Instant::now());
+            }
             return;
         }
-        let Ok(mut last) = self.last.lock() else {
-            return;
-        };
-        if important || last.is_none_or(|last| last.elapsed() >= PLAIN) {
-            eprintln!("{line}");
-            *last = Some(Instant::now());
+        let mut screen = String::new();
+        if state.lines > 0 {
+            screen.push_str(&format!("\x1b[{}A\x1b[J", state.lines));
         }
+        for line in lines {
+            // A line that wraps could not be taken away.
+            screen.push_str(&format!("\x1b[?7l{line}\x1b[?7h\n"));
+        }
+        state.lines = lines.len();
+        // Nothing can be done about a terminal that is gone.
+        let _ = stderr().write_all(screen.as_bytes());
     }
 }

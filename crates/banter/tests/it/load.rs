@@ -1,10 +1,14 @@
 //! `banter load` from outside: a short load on a server of its own, and on one that is there.
 
 use std::fs;
+use std::io::{BufRead as _, BufReader};
+use std::process::Stdio;
+use std::time::{Duration, Instant};
 
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
-use crate::support::{Ran, Server, banter, run};
+use crate::support::{PATIENCE, Ran, Server, banter, run};
 
 /// Runs a load of a few seconds; gives its exit code and its report.
 fn load(dir: &std::path::Path, arguments: &[&str]) -> (i32, Value) {
@@ -118,4 +122,189 @@ fn wrong_usage_is_told_before_anything_starts() {
     let away = run(dir.path(), &["load", "--server", "http://127.0.0.1:1"]);
     assert_eq!(away.code, Some(1));
     assert!(away.stderr.contains("cannot reach"), "{}", away.stderr);
+}
+
+/// The child of a process that was started with this argument.
+fn child_with(parent: u32, argument: &str) -> Option<Pid> {
+    let read = |pid: &str, file: &str| fs::read_to_string(format!("/proc/{pid}/{file}")).ok();
+    let pids = fs::read_dir("/proc").expect("processes").flatten();
+    let mut pids = pids.filter_map(|entry| entry.file_name().into_string().ok());
+    let found = pids.find(|pid| {
+        let stat = read(pid, "stat").unwrap_or_default();
+        let fields = stat.rsplit_once(')').map_or("", |(_, fields)| fields);
+        let of = fields.split_ascii_whitespace().nth(1);
+        let arguments = read(pid, "cmdline").unwrap_or_default();
+        of == Some(&parent.to_string()) && arguments.split('\0').any(|given| given == argument)
+    });
+    Pid::from_raw(found?.parse().ok()?)
+}
+
+#[test]
+fn a_server_that_stands_still_is_seen_to_recover() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let arguments = [
+        "--embedded",
+        "--profile",
+        "room",
+        "--users",
+        "5",
+        "--rate",
+        "20",
+    ];
+    let fault = [
+        "--fault",
+        "stop:banter@1s+1s",
+        "--slo",
+        "errors<50%",
+        "--duration",
+        "7s",
+    ];
+    let file = dir.path().join("fault.json");
+    let page = dir.path().join("fault.html");
+    let files = [
+        "--json",
+        "fault.json",
+        "--html",
+        "fault.html",
+        "--warm-up",
+        "1s",
+    ];
+    let ran = run(
+        dir.path(),
+        &[&["load"][..], &arguments, &fault, &files].concat(),
+    );
+    assert_eq!(ran.code, Some(0), "{}{}", ran.stderr, ran.stdout);
+    let report: Value = serde_json::from_slice(&fs::read(&file).expect("a report")).expect("JSON");
+    let run_of = &report["runs"][0];
+    assert_eq!(run_of["audit"]["violations"], 0);
+    assert_eq!(run_of["marks"][0]["text"], "stop banter for 1s");
+    assert_eq!(run_of["marks"][0]["healed"], 3);
+    // What was sent meanwhile waited for a second, and nobody has slowed down for it.
+    let rows = run_of["times"].as_array().expect("rows");
+    let ack = rows
+        .iter()
+        .find(|row| row["measure"] == "ack")
+        .expect("acks");
+    assert!(ack["ms"][5].as_f64().expect("a time") > 900.0, "{ack}");
+    assert!(ran.stdout.contains("well again"), "{}", ran.stdout);
+    let page = fs::read_to_string(page).expect("a page");
+    assert!(page.contains("<svg") && page.contains("stop banter for 1s"));
+    // Nothing of it is elsewhere.
+    assert_eq!(
+        page.matches("src=").count() + page.matches("href=").count(),
+        0
+    );
+    let same = run(dir.path(), &["load", "compare", "fault.json", "fault.json"]).succeeded();
+    assert!(
+        same.contains("deliveries/s") && same.contains("1.00"),
+        "{same}"
+    );
+    assert!(!same.contains("beyond"), "{same}");
+}
+
+#[test]
+fn an_interrupted_load_leaves_a_report_of_what_there_is() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let arguments = [
+        "load",
+        "--embedded",
+        "--profile",
+        "room",
+        "--users",
+        "4",
+        "--rate",
+        "20",
+    ];
+    let more = ["--duration", "10m", "--warm-up", "0s", "--json", "cut.json"];
+    let mut command = banter(dir.path(), &[&arguments[..], &more].concat());
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().expect("it starts");
+    let stderr = BufReader::new(child.stderr.take().expect("piped"));
+    let mut lines = stderr.lines().map_while(Result::ok);
+    // It tells of its first second.
+    assert!(lines.any(|line| line.contains("sent/s")), "it ended early");
+    std::thread::spawn(move || lines.for_each(drop));
+    let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
+    kill_process(pid.expect("a process"), Signal::INT).expect("it is ours");
+    let ran = Ran::from(child.wait_with_output().expect("it ends"));
+    assert_eq!(ran.code, Some(4), "{}", ran.stdout);
+    assert!(
+        ran.stdout.contains("stopped before its time"),
+        "{}",
+        ran.stdout
+    );
+    let report = fs::read(dir.path().join("cut.json")).expect("a report");
+    let report: Value = serde_json::from_slice(&report).expect("JSON");
+    assert_eq!(report["verdict"], "INVALID");
+    assert_eq!(report["runs"][0]["audit"]["violations"], 0);
+}
+
+#[test]
+fn stress_names_the_process_that_is_starved() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let arguments = [
+        "stress",
+        "--embedded",
+        "--profile",
+        "room",
+        "--users",
+        "4",
+        "--rate",
+        "20",
+    ];
+    let more = [
+        "--duration",
+        "3s",
+        "--warm-up",
+        "0s",
+        "--slo",
+        "ack_p90<150ms",
+    ];
+    let mut command = banter(dir.path(), &[&arguments[..], &more].concat());
+    command.stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut child = command.spawn().expect("it starts");
+    let begun = Instant::now();
+    let server = loop {
+        if let Some(server) = child_with(child.id(), "serve") {
+            break server;
+        }
+        assert!(begun.elapsed() < PATIENCE, "no server was started");
+        std::thread::sleep(Duration::from_millis(5));
+    };
+    // It may run for a fifth of the time.
+    while child.try_wait().expect("it is ours").is_none() {
+        for (signal, ms) in [(Signal::STOP, 400), (Signal::CONT, 100)] {
+            // It ends before the one that started it does.
+            let _ = kill_process(server, signal);
+            std::thread::sleep(Duration::from_millis(ms));
+        }
+        assert!(begun.elapsed() < PATIENCE * 5, "it does not end");
+    }
+    let ran = Ran::from(child.wait_with_output().expect("it ends"));
+    assert_eq!(ran.code, Some(3), "{}", ran.stdout);
+    let named = "first to give out: CPU of banter (it was kept from running";
+    assert!(ran.stdout.contains(named), "{}", ran.stdout);
+}
+
+#[test]
+fn tokens_are_renewed_while_a_load_runs() {
+    // Shorter than what a load wants to have left: everybody's is renewed all the time.
+    let server = Server::start_with(&[("BANTER_AUTH__ACCESS_TOKEN_TTL", "30s")]);
+    let dir = tempfile::tempdir().expect("a directory");
+    let arguments = [
+        "--server",
+        server.url(),
+        "--profile",
+        "room",
+        "--users",
+        "3",
+    ];
+    let (_, report) = load(dir.path(), &arguments);
+    let rows = report["times"].as_array().expect("rows");
+    let renewed = rows.iter().find(|row| row["measure"] == "refresh");
+    assert!(
+        renewed.is_some_and(|row| row["count"].as_u64() > Some(2)),
+        "{report:#}"
+    );
+    assert_eq!(report["errors"], serde_json::json!({}));
 }

@@ -245,6 +245,8 @@ mod tests {
             memory_max: 0,
             files_max: 100,
             files_limit: 1_000,
+            memory_growth: 0.0,
+            files_growth: 0.0,
             stopped: 0.0,
         }
     }

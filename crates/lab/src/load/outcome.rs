@@ -10,7 +10,7 @@ use super::sample::{Count, Measure, Sample};
 use super::slo::{Demand, Evidence, Judged, SHARES, Subject, Verdict, number};
 use super::watch::{Look, Watched};
 use crate::audit::{Names, Report};
-use crate::statistics::Times;
+use crate::statistics::{Times, growth};
 
 /// A generator that kept more of a core busy was the limit itself.
 const GENERATOR_CORES_MAX: f64 = 0.9;
@@ -152,6 +152,10 @@ pub struct Process {
     pub files_max: u32,
     /// Files that it may have open.
     pub files_limit: u32,
+    /// By how many percent its memory grew while it was measured: a line through all seconds.
+    pub memory_growth: f64,
+    /// The same of its open files.
+    pub files_growth: f64,
     /// How much of the time it stood still, stopped by a signal, from 0 to 1.
     pub stopped: f64,
 }
@@ -326,6 +330,13 @@ impl Outcome {
             Subject::Errors => Some(self.errors_percent),
             Subject::Deliveries => Some(self.per_second(Count::Deliveries)),
             Subject::Acked => Some(self.per_second(Count::Acked)),
+            Subject::Growth => {
+                let grown = self
+                    .processes
+                    .iter()
+                    .flat_map(|p| [p.memory_growth, p.files_growth]);
+                grown.reduce(f64::max)
+            }
         }
     }
 
@@ -429,6 +440,8 @@ fn processes(watched: &[Watched], looks: &[&Look]) -> Vec<Process> {
             memory_max: usages.iter().map(|usage| usage.memory).max().unwrap_or(0),
             files_max: usages.iter().map(|usage| usage.files).max().unwrap_or(0),
             files_limit: usages.iter().map(|u| u.files_limit).max().unwrap_or(0),
+            memory_growth: growth(usages.iter().map(|usage| usage.memory as f64)),
+            files_growth: growth(usages.iter().map(|usage| f64::from(usage.files))),
             stopped: usages.iter().filter(|usage| usage.stopped).count() as f64
                 / usages.len().max(1) as f64,
         }

@@ -6,8 +6,10 @@ mod html;
 
 use std::collections::BTreeMap;
 
-use serde::Serialize;
+use anyhow::{Context as _, Result, ensure};
+use serde::{Deserialize, Serialize};
 
+use super::compare::{Figure, figures, ratios};
 use super::outcome::Outcome;
 use super::slo::Verdict;
 use crate::machine::Machine;
@@ -35,6 +37,39 @@ pub struct Report {
     pub notes: Vec<String>,
     /// The runs, in their order.
     pub runs: Vec<Outcome>,
+    /// Of each run, what can be compared with others.
+    pub figures: Vec<Vec<Figure>>,
+}
+
+/// What is read of a report to compare it.
+#[derive(Debug, Deserialize)]
+struct Kept {
+    version: u32,
+    figures: Vec<Vec<Figure>>,
+}
+
+/// Compares two reports, as JSON.
+///
+/// # Errors
+/// One is none of this version, or they have not the same number of runs.
+pub fn compare(before: &[u8], after: &[u8]) -> Result<String> {
+    let read = |text| -> Result<Vec<Vec<Figure>>> {
+        let kept: Kept = serde_json::from_slice(text).context("it is no report of a load")?;
+        ensure!(kept.version == VERSION, "it is a report of another version");
+        Ok(kept.figures)
+    };
+    let (before, after) = (read(before)?, read(after)?);
+    ensure!(
+        before.len() == after.len(),
+        "one has {} runs, the other {}",
+        before.len(),
+        after.len()
+    );
+    let tables = before.iter().zip(&after);
+    let tables: Vec<_> = tables
+        .map(|(before, after)| ratios(before, after))
+        .collect();
+    Ok(tables.join("\n"))
 }
 
 impl Report {
@@ -55,6 +90,7 @@ impl Report {
             machine,
             verdict: worst.unwrap_or(Verdict::Pass),
             notes: Vec::new(),
+            figures: runs.iter().map(figures).collect(),
             runs,
         }
     }

@@ -81,8 +81,8 @@ pub struct Stage {
 pub enum Progress<'a> {
     /// Something is being made: what, how many, of how many.
     Making(&'a str, usize, usize),
-    /// A second is over; so many are to come.
-    Second(&'a Second, u32),
+    /// A second is over; so many are to come; these are the server's processes.
+    Second(&'a Second, u32, &'a [String]),
     /// Something is begun.
     Says(&'a str),
 }
@@ -274,6 +274,8 @@ impl Load {
             measured_ns,
             end_ns,
         })?;
+        let names = watch.watched.iter().map(|watched| watched.name.clone());
+        let names: Vec<_> = names.collect();
         let mut faults = Faults::new(&self.faults, start_ns, measured_ns);
         let mut stopped = false;
         let mut looks = 0;
@@ -299,7 +301,7 @@ impl Load {
                     let end = series.end();
                     if let Some(second) = series.add(*sample) {
                         let left = end.saturating_sub(second.second + 1);
-                        view(Progress::Second(second, left));
+                        view(Progress::Second(second, left, &names));
                     }
                 }
                 Some(Told::Failed(why)) => bail!("a generator gave up: {why}"),

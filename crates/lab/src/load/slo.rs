@@ -18,6 +18,9 @@ pub enum Subject {
     Deliveries,
     /// Accepted messages a second.
     Acked,
+    /// Growth of memory or open files while it was measured, in percent, of the process that grew
+    /// most.
+    Growth,
 }
 
 /// One demand.
@@ -57,7 +60,7 @@ impl Subject {
     pub const fn unit(self) -> &'static str {
         match self {
             Self::Time(..) => "ms",
-            Self::Errors => "%",
+            Self::Errors | Self::Growth => "%",
             Self::Deliveries | Self::Acked => "/s",
         }
     }
@@ -76,7 +79,8 @@ impl FromStr for Demand {
         let number: f64 = number.parse().map_err(|_| no("the limit is no number"))?;
         let (subject, scale) = match (name, unit) {
             ("errors", "%") => (Subject::Errors, 1.0),
-            ("errors", _) => return Err(no("errors are demanded in %")),
+            ("growth", "%") => (Subject::Growth, 1.0),
+            ("errors" | "growth", _) => return Err(no("errors and growth are demanded in %")),
             ("deliveries", "" | "/s") => (Subject::Deliveries, 1.0),
             ("acked", "" | "/s") => (Subject::Acked, 1.0),
             _ => {

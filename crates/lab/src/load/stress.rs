@@ -18,7 +18,7 @@ const STEPS_MAX: u32 = 30;
 /// Steps between what was good and what was not.
 const NARROWINGS: u32 = 3;
 /// Below this share of the first rate it is not looked for.
-const LEAST: f64 = 1.0 / 64.0;
+const LEAST: f64 = 1.0 / 8.0;
 /// After the break, so much of the last good rate: what a server that is well takes easily.
 const REST: f64 = 0.5;
 

@@ -2,44 +2,66 @@
 
 use std::fmt::Write as _;
 
+use super::fault::Mark;
 use super::outcome::{Outcome, Second};
 use super::profile::Span;
 use super::run::Load;
 use super::sample::{Count, Measure};
 use super::slo::{SHARES, Verdict, number, whole};
+use super::watch::Look;
 
-/// One line about a second that is over.
+/// A second that is over, in a few short lines: how far it is, what was done, what it cost.
 #[must_use]
-pub fn second(second: &Second, left: u32) -> String {
-    let count = |count| second.counts.get(&count).copied().unwrap_or(0);
-    let p99 = |measure| second.times.get(&measure).map(|times| times[1]);
-    let errors: u64 = second.errors.values().sum();
-    let mut text = format!(
-        "{:>4} s  {:>6} sent/s  {:>8} deliveries/s",
-        second.second + 1,
+pub fn second(second: &Second, left: u32, names: &[String]) -> Vec<String> {
+    let count = |count| whole(second.counts.get(&count).copied().unwrap_or(0));
+    let mut done = format!(
+        "{:>7} sent/s {:>9} deliveries/s {:>6} calls/s",
         count(Count::Sent),
         count(Count::Deliveries),
+        count(Count::Calls),
     );
-    for (name, measure) in [("ack", Measure::Ack), ("delivery", Measure::Delivery)] {
-        let time = p99(measure).map_or("-".to_owned(), |ms| format!("{} ms", number(ms)));
-        let _ = write!(text, "  {name} p99 {time:>8}");
+    for measure in [Measure::Ack, Measure::Delivery, Measure::History] {
+        if let Some([_, p99, _]) = second.times.get(&measure) {
+            let _ = write!(done, "  {} p99 {} ms", measure.name(), number(*p99));
+        }
     }
-    if let Some(look) = &second.look {
-        let used: f64 = look
-            .processes
-            .iter()
-            .flatten()
-            .map(|usage| usage.cores)
-            .sum();
-        let _ = write!(text, "  server {used:.2} cores");
-    }
-    let _ = write!(text, "  {} sockets", second.open);
+    let errors: u64 = second.errors.values().sum();
     if errors > 0 {
-        let _ = write!(text, "  {errors} errors");
+        let kinds: Vec<_> = second.errors.keys().map(String::as_str).collect();
+        let _ = write!(done, "  {} errors ({})", whole(errors), kinds.join(", "));
     }
-    let left = Span(std::time::Duration::from_secs(left.into()));
-    let _ = write!(text, "  {left} left");
-    text
+    let mut lines = vec![progress(second, left), done];
+    lines.extend(second.look.as_ref().map(|look| costs_of(look, names)));
+    lines
+}
+
+fn progress(second: &Second, left: u32) -> String {
+    const WIDTH: u32 = 30;
+    let over = second.second + 1;
+    let filled = over * WIDTH / (over + left).max(1);
+    let (filled, empty) = (filled as usize, (WIDTH - filled) as usize);
+    format!(
+        "{}{}  {over} s, {left} s left, {} sockets",
+        "█".repeat(filled),
+        "░".repeat(empty),
+        whole(second.open.into())
+    )
+}
+
+fn costs_of(look: &Look, names: &[String]) -> String {
+    let each = names.iter().zip(&look.processes);
+    let each = each.filter_map(|(name, usage)| {
+        let usage = usage.as_ref()?;
+        Some(format!("{name} {:.2}", usage.cores))
+    });
+    let mut parts: Vec<_> = each.collect();
+    parts.push(format!("generators {:.2}", look.generators));
+    parts.push(format!("others {:.2}", look.others));
+    format!(
+        "cores: {}; load average {:.2}",
+        parts.join(", "),
+        look.load[0]
+    )
 }
 
 /// What is going to be done.
@@ -69,14 +91,35 @@ pub fn outcome(outcome: &Outcome) -> String {
     text
 }
 
+/// How many channels there were, and how large.
+#[must_use]
+pub fn channels(outcome: &Outcome) -> String {
+    let (channels, largest) = outcome.channels;
+    let largest = whole(largest as u64);
+    match channels {
+        0 => "no channels".to_owned(),
+        1 => format!("one channel of {largest}"),
+        _ => format!("{} channels of {largest} at most", whole(channels as u64)),
+    }
+}
+
+/// What was done to the server, and how it took it.
+#[must_use]
+pub fn fault(mark: &Mark) -> String {
+    let recovered = match mark.recovered_after {
+        Some(after) => format!("everything was well again {after} s after it was over"),
+        None => "it did not recover while anybody looked".to_owned(),
+    };
+    format!("fault at {} s: {}: {recovered}", mark.second, mark.text)
+}
+
 // Writing to a string cannot fail.
 fn rates(outcome: &Outcome, text: &mut String) {
-    let (channels, largest) = outcome.channels;
     let _ = writeln!(
         text,
-        "{} users in {channels} channels (the largest has {largest}): {} messages/s accepted, \
-         {} deliveries/s, {} HTTP calls/s",
+        "{} users in {}: {} messages/s accepted, {} deliveries/s, {} HTTP calls/s",
         whole(outcome.users.into()),
+        channels(outcome),
         number(outcome.per_second(Count::Acked)),
         number(outcome.per_second(Count::Deliveries)),
         number(outcome.per_second(Count::Calls)),
@@ -180,8 +223,8 @@ fn audit(outcome: &Outcome, text: &mut String) {
     let audit = &outcome.audit;
     let _ = writeln!(
         text,
-        "audit: {} messages sent, {} acked, {} refused, {} without an answer; {} deliveries and \
-         {} entries of history checked: {}",
+        "audit: {} messages sent, {} acked, {} refused, {} without an answer;\n       \
+         {} deliveries and {} entries of history checked: {}",
         whole(audit.sent),
         whole(audit.acked),
         whole(audit.refused),
@@ -204,21 +247,11 @@ fn audit(outcome: &Outcome, text: &mut String) {
 
 fn verdict(outcome: &Outcome, text: &mut String) {
     for mark in &outcome.marks {
-        let recovered = match mark.recovered_after {
-            Some(after) => format!("everything was well again {after} s after it was over"),
-            None => "it did not recover while anybody looked".to_owned(),
-        };
-        let _ = writeln!(
-            text,
-            "fault at {} s: {}: {recovered}",
-            mark.second, mark.text
-        );
+        let _ = writeln!(text, "{}", fault(mark));
     }
     text.push('\n');
     for judged in &outcome.judged {
-        let measured = judged
-            .measured
-            .map_or("nothing measured".to_owned(), number);
+        let measured = judged.measured();
         let mark = if judged.met { "met" } else { "MISSED" };
         let _ = writeln!(text, "{:<28}{measured:>16}  {mark}", judged.demand);
     }

@@ -27,11 +27,16 @@ pub(crate) enum Lie {
     Refuse(u64),
     /// Everything waits before it.
     Stall(u64, Duration),
+    /// Everybody gets it with another text.
+    Change(u64),
+    /// It is acked, and nobody ever gets it.
+    Swallow(u64),
 }
 
 pub(crate) struct Null {
     address: SocketAddr,
     channel: ChannelId,
+    room: Arc<Mutex<Room>>,
 }
 
 struct Room {
@@ -41,6 +46,8 @@ struct Room {
     top: u64,
     /// Whether each is lied to, and the socket.
     sockets: Vec<(bool, TcpStream)>,
+    /// What history would have.
+    entries: Vec<String>,
     held: Option<Vec<u8>>,
 }
 
@@ -55,15 +62,26 @@ impl Null {
             messages: 0,
             top: 0,
             sockets: Vec::new(),
+            entries: Vec::new(),
             held: None,
         }));
+        let kept = room.clone();
         std::thread::spawn(move || {
             for stream in listener.incoming() {
                 let (stream, room) = (stream.unwrap(), room.clone());
                 std::thread::spawn(move || serve(stream, &room));
             }
         });
-        Self { address, channel }
+        Self {
+            address,
+            channel,
+            room: kept,
+        }
+    }
+
+    /// The entries that it passed on, as it told them.
+    pub(crate) fn entries(&self) -> Vec<String> {
+        self.room.lock().unwrap().entries.clone()
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
@@ -86,13 +104,14 @@ fn serve(mut stream: TcpStream, room: &Mutex<Room>) {
     let answer = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n";
     stream.write_all(answer.as_bytes()).unwrap();
     let (mut input, mut decoder) = (Vec::new(), Decoder::default());
+    let mut author = String::new();
     let mut piece = [0; 4096];
     while let Ok(read @ 1..) = stream.read(&mut piece) {
         input.extend_from_slice(&piece[..read]);
         while let Decoded::Frame(length, event) = decoder.decode(&mut input).unwrap() {
             input.drain(..length);
             if let Event::Text(text) = event {
-                room.lock().unwrap().take(&text, &mut stream);
+                room.lock().unwrap().take(&text, &mut stream, &mut author);
             }
             if input.is_empty() {
                 break;
@@ -102,9 +121,10 @@ fn serve(mut stream: TcpStream, room: &Mutex<Room>) {
 }
 
 impl Room {
-    fn take(&mut self, text: &str, stream: &mut TcpStream) {
+    fn take(&mut self, text: &str, stream: &mut TcpStream, author: &mut String) {
         match ClientFrame::parse(text).unwrap() {
             ClientFrame::Hello(hello) => {
+                author.clone_from(&hello.token);
                 let head = json!({ "seq": 0, "epoch": 1 });
                 let channels = json!({ self.channel.to_string(): head });
                 let welcome = json!({ "type": "welcome", "channels": channels });
@@ -112,12 +132,12 @@ impl Room {
                 self.sockets
                     .push((hello.token == DECEIVED, stream.try_clone().unwrap()));
             }
-            ClientFrame::Send(send) => self.pass_on(&send.id, &send.body, stream),
+            ClientFrame::Send(send) => self.pass_on(&send.id, &send.body, author, stream),
             other => panic!("not expected: {other:?}"),
         }
     }
 
-    fn pass_on(&mut self, id: &str, body: &str, sender: &mut TcpStream) {
+    fn pass_on(&mut self, id: &str, body: &str, author: &str, sender: &mut TcpStream) {
         self.messages += 1;
         let number = self.messages;
         if self.lie == Lie::Refuse(number) {
@@ -132,14 +152,26 @@ impl Room {
         }
         self.top += 1;
         let (channel, seq) = (self.channel, self.top);
-        let message = json!({ "type": "message", "channel": channel, "seq": seq, "epoch": 1,
-                              "id": id, "author": "ann", "body": body });
-        let frame = text_frame(&message.to_string());
+        let told = match self.lie {
+            Lie::Change(at) if at == number => body.replace('x', "y"),
+            _ => body.to_owned(),
+        };
+        // As a server writes it, so that it is read the quick way.
+        let message = format!(
+            r#"{{"type":"message","channel":"{channel}","seq":{seq},"epoch":1,"id":"{id}","#
+        );
+        let message = message
+            + &format!(
+                r#""author":"{author}","body":"{told}","sent_at":"2026-01-01T00:00:00.000Z"}}"#
+            );
+        self.entries.push(message.clone());
+        let frame = text_frame(&message);
         for (lied_to, socket) in &mut self.sockets {
             let lied_to = *lied_to;
             let late = if lied_to { self.held.take() } else { None };
             let copies = match self.lie {
                 Lie::Lose(at) if lied_to && at == number => 0,
+                Lie::Swallow(at) if at == number => 0,
                 Lie::Repeat(at) if lied_to && at == number => 2,
                 Lie::Swap(at) if lied_to && at == number => {
                     self.held = Some(frame.to_vec());

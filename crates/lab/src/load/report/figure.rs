@@ -30,8 +30,14 @@ fn looked(name: &str, run: &Outcome, value: impl Fn(&Look) -> Option<f64>) -> Li
 #[expect(clippy::cast_precision_loss, reason = "counts are far below 2^52")]
 fn rates(run: &Outcome) -> Vec<Figure> {
     let count = |name: &str, count: Count| {
+        // A second in which nothing happened is a zero, where anything ever does.
+        let ever = run
+            .series
+            .iter()
+            .any(|second| second.counts.contains_key(&count));
         line(name, run, |second| {
-            second.counts.get(&count).map(|n| *n as f64)
+            let counted = second.counts.get(&count).copied().unwrap_or(0);
+            ever.then_some(counted as f64)
         })
     };
     let errors = |second: &Second| Some(second.errors.values().sum::<u64>() as f64);

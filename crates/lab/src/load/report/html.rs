@@ -84,15 +84,13 @@ fn compared(page: &mut String, runs: &[Outcome]) {
 }
 
 fn one(page: &mut String, run: &Outcome) {
-    let (channels, largest) = run.channels;
     let _ = writeln!(
         page,
-        "<h2>{} users, {}</h2><p>{} channels, the largest of {} members; {} actions/s for {} s: \
+        "<h2>{} users, {}</h2><p>{}; {} actions/s for {} s: \
          {} messages/s accepted, {} deliveries/s, {} HTTP calls/s</p>",
         whole(run.users.into()),
         escape(&run.profile),
-        whole(channels as u64),
-        whole(largest as u64),
+        crate::load::text::channels(run),
         number(run.rate),
         run.seconds,
         number(run.per_second(Count::Acked)),
@@ -129,9 +127,7 @@ fn verdict(page: &mut String, run: &Outcome) {
             true => ("met", "✓"),
             false => ("missed", "✗"),
         };
-        let measured = judged
-            .measured
-            .map_or("nothing measured".to_owned(), number);
+        let measured = judged.measured();
         let demand = escape(&judged.demand);
         let _ = write!(
             page,
@@ -155,6 +151,8 @@ fn verdict(page: &mut String, run: &Outcome) {
         whole(audit.deliveries),
         whole(audit.entries)
     );
+    let faults: Vec<_> = run.marks.iter().map(crate::load::text::fault).collect();
+    list(page, &faults);
     list(page, &run.findings);
     list(page, &run.remarks);
     if !run.errors.is_empty() {

@@ -19,6 +19,7 @@ mod serve;
 mod stress;
 mod tail;
 mod telemetry;
+mod top;
 mod usage;
 mod user;
 
@@ -59,6 +60,7 @@ enum Command {
     Send(send::Send),
     Tail(tail::Tail),
     Cluster(cluster::Cluster),
+    Top(top::Top),
     Config(config::Config),
     Keys(keys::Keys),
     Queue(queue::Queue),
@@ -86,6 +88,7 @@ fn main() -> ExitCode {
         Command::Send(command) => command.run(),
         Command::Tail(command) => command.run(),
         Command::Cluster(command) => command.run(),
+        Command::Top(command) => command.run(),
         Command::Config(command) => command.run(),
         Command::Keys(command) => command.run(),
         Command::Queue(command) => command.run(),

@@ -40,6 +40,8 @@ pub mod store;
 
 pub mod calls;
 
+pub mod admin;
+
 mod socket;
 
 mod upgrade;

@@ -3,18 +3,21 @@
 use axum::Router;
 use axum::extract::{RawQuery, State};
 use axum::http::{HeaderMap, StatusCode, header};
-use axum::response::{Html, IntoResponse, Response};
+use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use serde_json::json;
 use tokio::sync::mpsc;
 
 use crate::app::Process;
 use crate::http::with_fallbacks;
+use crate::status::{self, Status};
 
 /// The routes of the admin address. `drain` is told when somebody asks the process to go down.
-pub fn router(process: &Process, drain: mpsc::Sender<()>) -> Router {
-    let router = Router::new()
-        .route("/", get(status))
+///
+/// # Errors
+/// When a thread cannot be started.
+pub fn router(process: &Process, drain: mpsc::Sender<()>) -> std::io::Result<Router> {
+    let router = status::routes(Status::start(process)?)
         .route("/metrics", get(metrics))
         .route(
             "/drain",
@@ -26,7 +29,7 @@ pub fn router(process: &Process, drain: mpsc::Sender<()>) -> Router {
         )
         .with_state(process.clone())
         .merge(health(process));
-    with_fallbacks(router)
+    Ok(with_fallbacks(router))
 }
 
 /// The two calls by which others find out about a process: whether to end it, whether to use it.
@@ -88,19 +91,4 @@ async fn metrics(State(process): State<Process>, headers: HeaderMap) -> Response
         )
     };
     ([(header::CONTENT_TYPE, media_type)], text).into_response()
-}
-
-async fn status(State(process): State<Process>) -> Html<String> {
-    let connections = process.metrics.ready();
-    let draining = if process.is_draining() {
-        "draining"
-    } else {
-        "serving"
-    };
-    Html(format!(
-        "<!doctype html><html lang=en><meta charset=utf-8><title>Banter</title>\
-         <h1>Banter {}</h1><p>{draining}, {connections} sockets</p>\
-         <p><a href=/metrics>metrics</a> <a href=/readyz?verbose>readiness</a></p></html>",
-        env!("CARGO_PKG_VERSION"),
-    ))
 }

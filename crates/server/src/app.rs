@@ -18,7 +18,7 @@ use crate::health::Health;
 use crate::login::{Login, Verifier};
 use crate::metric::Metrics;
 use crate::send::Appender;
-use crate::settings::{Origin, Settings};
+use crate::settings::{Origin, Role, Settings};
 
 /// What a process of any role has. Cloning shares it.
 #[derive(Clone)]
@@ -26,6 +26,8 @@ pub struct Process(Arc<ProcessParts>);
 
 /// See [`Process`].
 pub struct ProcessParts {
+    /// Which part of the server it is.
+    pub role: Role,
     /// What the operator set.
     pub settings: Settings,
     /// The origin under which people reach this server.
@@ -40,8 +42,9 @@ pub struct ProcessParts {
 impl Process {
     /// A process that begins.
     #[must_use]
-    pub fn new(settings: Settings, public_origin: Origin) -> Self {
+    pub fn new(role: Role, settings: Settings, public_origin: Origin) -> Self {
         Self(Arc::new(ProcessParts {
+            role,
             settings,
             public_origin,
             metrics: Metrics::new(),

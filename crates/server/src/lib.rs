@@ -31,6 +31,8 @@ pub mod admin;
 
 mod pulse;
 
+mod status;
+
 pub mod clock;
 
 mod openapi;

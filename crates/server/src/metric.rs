@@ -21,6 +21,7 @@ use prometheus_client::registry::Registry;
 
 pub use dependency::Dependency;
 pub use histogram::Histogram;
+pub(crate) use histogram::Snapshot;
 pub use label::{
     Action, Cause, Direction, Errand, ErrorCode, Needed, Outcome, Reason, Repaired, Request, Route,
     Safety, Scope, State, Version,
@@ -28,6 +29,7 @@ pub use label::{
 pub(crate) use list::List;
 pub use list::{Age, Histograms};
 pub use name::{Kind, Name, Unit};
+pub(crate) use process::{cpu_seconds, resident_bytes};
 pub use stage::{Counted, Stage};
 
 use crate::login::metric::LoginMetrics;
@@ -236,6 +238,13 @@ impl Metrics {
             _ => return,
         };
         self.shed.get_or_create(&cause.into()).inc();
+    }
+
+    /// Sends that were refused so far, for whatever reason.
+    #[must_use]
+    pub fn refused(&self) -> u64 {
+        let counter = |reason: &'static str| self.rejected.get_or_create_owned(&reason.into());
+        rejections().map(|reason| counter(reason).get()).sum()
     }
 
     /// Something went over a limit.

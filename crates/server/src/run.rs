@@ -84,11 +84,11 @@ pub async fn run(
     settings.suit(role).map_err(StartError::Settings)?;
     let reached = listeners.public.as_ref().unwrap_or(&listeners.admin);
     let public_origin = settings.server.public_origin(reached.local_addr()?);
-    let process = Process::new(settings, public_origin);
+    let process = Process::new(role, settings, public_origin);
     let (stop, servers) = (CancellationToken::new(), TaskTracker::new());
     let _stop_on_error = stop.clone().drop_guard();
     let (ask_drain, mut drain_asked) = mpsc::channel(1);
-    let admin = Routes::new(admin::router(&process, ask_drain));
+    let admin = Routes::new(admin::router(&process, ask_drain)?);
     let metrics = process.metrics.clone();
     servers.spawn(http::serve(
         listeners.admin,

@@ -19,6 +19,7 @@ mod metrics;
 mod nginx;
 mod openapi;
 mod races;
+mod roles;
 mod secrecy;
 mod send;
 mod smoke;

@@ -1,15 +1,16 @@
 //! What operators see: metrics as documented, and counted right.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use crate::support::PASSWORD;
 use crate::support::fixture::Fixture;
 use crate::support::http::Request;
 use crate::support::message::{fresh_id, words};
 use crate::support::socket::Socket;
+use crate::support::{PASSWORD, PATIENCE};
 
 /// A metric: its type, its meaning, the labels of its series.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
@@ -135,18 +136,15 @@ fn series(chat: &Fixture, series: &str) -> f64 {
 /// Waits until a series has this value: what is counted beside an answer may come after it.
 #[track_caller]
 fn becomes(chat: &Fixture, name: &str, expected: f64) {
-    let since = std::time::Instant::now();
+    let since = Instant::now();
     loop {
         let value = series(chat, name);
         if (value - expected).abs() < 1e-9 {
             return;
         }
         let waited = since.elapsed();
-        assert!(
-            waited < crate::support::PATIENCE,
-            "{name} is {value}, not {expected}"
-        );
-        std::thread::sleep(std::time::Duration::from_millis(5));
+        assert!(waited < PATIENCE, "{name} is {value}, not {expected}");
+        std::thread::sleep(Duration::from_millis(5));
     }
 }
 
@@ -272,4 +270,106 @@ fn readiness_tells_the_state_of_everything_it_needs() {
     assert!(chat.metric("banter_runtime_poll_delay_seconds_count") >= 1.0);
     chat.signal(Signal::TERM);
     chat.stop();
+}
+
+/// The figures of the one process.
+#[track_caller]
+fn figures(chat: &Fixture, query: &str) -> Value {
+    let figures = chat
+        .admin(&Request::get(format!("/status.json{query}")))
+        .ok(200);
+    assert_eq!(figures["peers"].as_array().map(Vec::len), Some(1));
+    figures["peers"][0].clone()
+}
+
+#[test]
+fn the_status_tells_of_every_second() {
+    let chat = Fixture::new();
+    let ann = chat.register("ann");
+    let channel = ann.create("lounge");
+    let mut socket = ann.connect();
+    let told = loop {
+        socket.tell(&channel, &fresh_id(), &words("counted"));
+        let told = figures(&chat, "");
+        if told["at"].as_array().expect("a list").len() >= 2 {
+            break told;
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    };
+    let at = told["at"].as_array().expect("a list");
+    let series = told["series"].as_object().expect("an object");
+    for (name, values) in series {
+        assert_eq!(values.as_array().map(Vec::len), Some(at.len()), "{name}");
+    }
+    let last = |name: &str| series[name].as_array().and_then(|it| it.last()?.as_f64());
+    assert_eq!(last("connections"), Some(1.0));
+    for busy in [
+        "messages",
+        "deliveries",
+        "ack_p99_ms",
+        "delivery_p50_ms",
+        "memory_bytes",
+    ] {
+        assert!(
+            last(busy).is_some_and(|value| value > 0.0),
+            "{busy}: {told}"
+        );
+    }
+    assert_eq!(told["state"], "serving");
+    assert_eq!(told["dependencies"], json!({"database": "up", "log": "up"}));
+    let newest = at.last().expect("a sample");
+    let none_later = figures(&chat, &format!("?after={}", newest.as_i64().unwrap() + 60));
+    assert_eq!(none_later["at"], json!([]));
+    chat.admin(&Request::get("/status.json?after=soon"))
+        .refused(422, "parameter_invalid");
+    chat.call(&Request::get("/status.json"))
+        .refused(404, "route_not_found");
+}
+
+#[test]
+fn the_status_page_may_do_nothing_but_ask_its_own_server() {
+    let chat = Fixture::new();
+    let page = chat.admin(&Request::get("/"));
+    assert_eq!(page.status, 200);
+    let policy = page.header("content-security-policy").expect("a policy");
+    assert!(policy.starts_with("default-src 'none';"), "{policy}");
+    assert!(!policy.contains("unsafe"), "{policy}");
+    assert!(page.text().contains("fetch(`status.json"));
+}
+
+#[test]
+fn top_shows_the_same_in_a_pipe() {
+    let chat = Fixture::new();
+    let _socket = chat.register("ann").connect();
+    while figures(&chat, "")["at"].as_array().map_or(0, Vec::len) < 2 {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let url = chat.admin_url();
+    let table = chat.command(&["top", "--admin", &url]).succeeded();
+    let row = table.lines().nth(1).expect("a row");
+    assert!(row.starts_with(&chat.base_url()), "{table}");
+    let words: Vec<_> = row.split_whitespace().collect();
+    assert_eq!((words[1], words[3]), ("serving", "1"), "{table}");
+    let bare = url.trim_start_matches("http://");
+    let both = [
+        "top",
+        "--once",
+        "--json",
+        "--admin",
+        bare,
+        "--admin",
+        "127.0.0.1:9",
+    ];
+    let line: Value = serde_json::from_str(&chat.command(&both).succeeded()).expect("a line");
+    assert_eq!(
+        (&line["connections"], &line["state"]),
+        (&json!(1.0), &json!("serving"))
+    );
+    let nobody = chat.command(&["top", "--admin", "127.0.0.1:9"]).failed();
+    assert!(
+        nobody.contains("http://127.0.0.1:9") && nobody.contains("--admin"),
+        "{nobody}"
+    );
+    let wrong = chat.command(&["top", "--admin", "ftp://x"]).refused();
+    assert!(wrong.contains("--admin"), "{wrong}");
 }

@@ -14,6 +14,9 @@ pub enum Dependency {
 }
 
 impl Dependency {
+    /// Everything that a process may need.
+    pub const ALL: [Self; 2] = [Self::Database, Self::Log];
+
     /// Its name in labels and answers.
     #[must_use]
     pub const fn as_str(self) -> &'static str {

@@ -22,6 +22,13 @@ struct Counts {
     sum: AtomicU64,
 }
 
+/// What a histogram had counted at a moment.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct Snapshot {
+    bounds: &'static [f64],
+    buckets: Vec<u64>,
+}
+
 impl Histogram {
     /// An empty one with the bounds of this name.
     pub(super) fn of(name: Name) -> Self {
@@ -51,9 +58,51 @@ impl Histogram {
     }
 
     /// What was counted so far.
+    pub(crate) fn snapshot(&self) -> Snapshot {
+        Snapshot {
+            bounds: self.0.bounds,
+            buckets: self.counted(),
+        }
+    }
+
     fn counted(&self) -> Vec<u64> {
         let load = |bucket: &AtomicU64| bucket.load(Ordering::Relaxed);
         self.0.buckets.iter().map(load).collect()
+    }
+}
+
+impl Snapshot {
+    /// What came after `earlier`.
+    pub(crate) fn since(&self, earlier: &Self) -> Self {
+        let before = earlier.buckets.iter().copied().chain(std::iter::repeat(0));
+        let buckets = self.buckets.iter().zip(before);
+        Self {
+            bounds: self.bounds,
+            buckets: buckets
+                .map(|(now, before)| now.saturating_sub(before))
+                .collect(),
+        }
+    }
+
+    /// The value that this share of the observations does not exceed, as Prometheus estimates it;
+    /// `None` when there are none. What is above all bounds counts as the highest of them.
+    #[expect(clippy::cast_precision_loss, reason = "counts are far below 2^52")]
+    pub(crate) fn quantile(&self, share: f64) -> Option<f64> {
+        let count: u64 = self.buckets.iter().sum();
+        if count == 0 {
+            return None;
+        }
+        let rank = share * count as f64;
+        let (mut below, mut lower) = (0.0, 0.0);
+        for (bucket, upper) in self.buckets.iter().zip(self.bounds) {
+            let in_bucket = *bucket as f64;
+            if in_bucket > 0.0 && below + in_bucket >= rank {
+                return Some(lower + (upper - lower) * ((rank - below) / in_bucket).max(0.0));
+            }
+            below += in_bucket;
+            lower = *upper;
+        }
+        Some(lower)
     }
 }
 
@@ -91,6 +140,23 @@ mod tests {
         assert_eq!(counted[12..], [1, 1]);
         let sum = f64::from_bits(histogram.0.sum.load(Ordering::Relaxed));
         assert!((sum - 18.0021).abs() < 1e-9, "{sum}");
+    }
+
+    #[test]
+    fn quantiles_are_those_of_the_time_between() {
+        let histogram = Histogram::of(Name::GatewayAckDuration);
+        histogram.observe(5.0);
+        let before = histogram.snapshot();
+        for _ in 0..100 {
+            histogram.observe(0.02);
+        }
+        let between = histogram.snapshot().since(&before);
+        // In the middle of the bucket from 10 to 25 ms.
+        assert!((between.quantile(0.5).unwrap() - 0.0175).abs() < 1e-9);
+        assert!(between.quantile(0.99).unwrap() <= 0.025);
+        histogram.observe(60.0);
+        let above = histogram.snapshot().since(&before);
+        assert_eq!(above.quantile(1.0), Some(10.0));
     }
 
     #[test]

@@ -43,7 +43,7 @@ impl Collector for Process {
             (
                 "process_resident_memory_bytes",
                 "Resident memory",
-                kib("VmRSS:").map(|kib| kib * 1024.0),
+                resident_bytes(),
             ),
             ("process_open_fds", "Open file descriptors", open_fds()),
             ("process_max_fds", "File descriptors allowed", max_fds()),
@@ -67,7 +67,8 @@ fn write(
     metric.encode(described)
 }
 
-fn cpu_seconds() -> Option<f64> {
+/// User and system time that the process has used.
+pub(crate) fn cpu_seconds() -> Option<f64> {
     let stat = fs::read_to_string("/proc/self/stat").ok()?;
     // The second field is the command in brackets, which may hold spaces; then utime and stime are
     // the 12th and 13th.
@@ -76,6 +77,11 @@ fn cpu_seconds() -> Option<f64> {
     let user: f64 = fields.next()?.parse().ok()?;
     let system: f64 = fields.next()?.parse().ok()?;
     Some((user + system) / TICKS_PER_SECOND)
+}
+
+/// Memory of the process that is in memory.
+pub(crate) fn resident_bytes() -> Option<f64> {
+    Some(kib("VmRSS:")? * 1024.0)
 }
 
 fn kib(name: &str) -> Option<f64> {

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use banter_protocol::entry::Level;
+
 use super::{DatabaseUrl, Settings};
 
 /// The part of the server that a process runs.
@@ -28,6 +30,17 @@ impl FromStr for Role {
             "gateway" => Ok(Self::Gateway),
             "worker" => Ok(Self::Worker),
             _ => Err("must be auth, gateway or worker; without it every part runs".to_owned()),
+        }
+    }
+}
+
+impl Role {
+    /// What acknowledgements stand for where this part runs.
+    #[must_use]
+    pub const fn level(self) -> Level {
+        match self {
+            Self::All => Level::Stored,
+            Self::Auth | Self::Gateway | Self::Worker => Level::Queued,
         }
     }
 }

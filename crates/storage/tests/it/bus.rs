@@ -18,7 +18,7 @@ use tokio::sync::mpsc;
 use crate::fixture::{channel, new_channel};
 use crate::seed::Seed;
 use crate::servers::postgres::shared;
-use crate::servers::redis::RedisServer;
+use crate::servers::redis::Server as RedisServer;
 
 /// How long anything may take.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -331,7 +331,7 @@ async fn a_lost_log_rewinds_and_a_kept_one_goes_on() {
     while gateway.bus.watched(Topic::Channel(kept)).await.is_ok() {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
-    cluster.redis.restart();
+    cluster.redis.up();
     storm(
         gateway.log.clone(),
         vec![vec![cluster.message(0, kept, "after")]],

@@ -110,6 +110,11 @@ impl Cluster {
         self.redis.kill();
     }
 
+    /// Makes the queue forget everything.
+    pub(crate) fn empty_queue(&self) {
+        self.redis.empty();
+    }
+
     /// Starts the queue again.
     pub(crate) fn start_queue(&mut self) {
         self.redis.up();

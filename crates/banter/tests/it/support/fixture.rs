@@ -111,6 +111,13 @@ impl Setup {
     /// Starts it.
     #[track_caller]
     pub(crate) fn start(self) -> Fixture {
+        let mut fixture = self.prepare();
+        fixture.start();
+        fixture
+    }
+
+    /// Makes everything ready for its processes.
+    pub(crate) fn prepare(self) -> Fixture {
         let dir = tempfile::tempdir().expect("a temporary directory");
         let (members, cluster) = match self.kind {
             Kind::Embedded => (vec![Member::new(None)], None),
@@ -119,7 +126,7 @@ impl Setup {
                 (members.into(), Some(Cluster::start()))
             }
         };
-        let mut fixture = Fixture {
+        Fixture {
             data_dir: self
                 .data_dir
                 .clone()
@@ -130,9 +137,7 @@ impl Setup {
             cluster,
             log: Log::default(),
             contract: None,
-        };
-        fixture.start();
-        fixture
+        }
     }
 }
 
@@ -216,6 +221,11 @@ impl Fixture {
         }
     }
 
+    /// Where operators reach it.
+    pub(crate) fn admin_url(&self) -> String {
+        format!("http://{}", self.members[0].admin)
+    }
+
     /// The place of the data.
     pub(crate) fn data_dir(&self) -> &Path {
         &self.data_dir
@@ -293,8 +303,10 @@ impl Fixture {
             cluster.start_queue();
         }
         for number in 0..self.members.len() {
-            let command = self.serve(self.members[number].role);
-            self.members[number].spawn(command, &self.log);
+            if !self.members[number].is_running() {
+                let command = self.serve(self.members[number].role);
+                self.members[number].spawn(command, &self.log);
+            }
         }
         for member in &mut self.members {
             if let Err(why) = member.ready() {
@@ -308,6 +320,47 @@ impl Fixture {
         }
         let contract = Contract::of(&mut Connection::open(self.address()));
         self.contract = Some(contract);
+    }
+
+    /// Where the parts of this role answer people.
+    pub(crate) fn addresses(&self, role: &str) -> Vec<SocketAddr> {
+        let members = self.members.iter();
+        let of_role = members.filter(|member| member.role == Some(role));
+        of_role.map(|member| member.listen).collect()
+    }
+
+    /// Ends all parts of this role.
+    #[track_caller]
+    pub(crate) fn end(&mut self, role: &str, signal: Signal) {
+        let members = self.members.iter_mut();
+        for member in members.filter(|member| member.role == Some(role)) {
+            member.signal(signal);
+            member.wait();
+        }
+    }
+
+    /// Starts all parts of this role, which are not running.
+    pub(crate) fn spawn(&mut self, role: &str) {
+        for number in 0..self.members.len() {
+            if self.members[number].role == Some(role) {
+                let command = self.serve(self.members[number].role);
+                self.members[number].spawn(command, &self.log);
+            }
+        }
+    }
+
+    /// Waits until all parts of this role can serve.
+    #[track_caller]
+    pub(crate) fn ready(&mut self, role: &str) {
+        let members = self.members.iter_mut();
+        for member in members.filter(|member| member.role == Some(role)) {
+            member.ready().unwrap_or_else(|why| panic!("{why}"));
+        }
+    }
+
+    /// Empties the queue.
+    pub(crate) fn empty_queue(&self) {
+        self.cluster.as_ref().expect("a cluster").empty_queue();
     }
 
     pub(crate) fn pid(&self) -> u32 {

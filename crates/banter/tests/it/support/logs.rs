@@ -37,7 +37,7 @@ pub(crate) fn check(lines: &[String], expected: &[&str], allowed: &[&str]) {
 }
 
 /// Whether a line shows a token, a password or what somebody wrote.
-fn is_secret(line: &str) -> bool {
+pub(crate) fn is_secret(line: &str) -> bool {
     let of_token = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
     let mut words = line.split(|c| !of_token(c));
     line.contains("eyJ")

@@ -42,6 +42,10 @@ impl Member {
         }
     }
 
+    pub(crate) const fn is_running(&self) -> bool {
+        self.running.is_some()
+    }
+
     /// Starts it with this command, to which its addresses are added.
     pub(crate) fn spawn(&mut self, mut command: Command, log: &Log) {
         assert!(self.running.is_none(), "it is running already");

@@ -108,6 +108,8 @@ pub(crate) struct Socket {
     pub(crate) answers_pings: bool,
     /// What the frames of the server must look like; `None`: they are not looked at.
     pub(crate) contract: Option<&'static Contract>,
+    /// Whether what is acknowledged is only queued yet.
+    queues: bool,
 }
 
 impl Socket {
@@ -145,6 +147,7 @@ impl Socket {
             start: 0,
             answers_pings: true,
             contract: None,
+            queues: false,
         }
     }
 
@@ -182,7 +185,8 @@ impl Socket {
         self.say(&hello);
     }
 
-    /// What comes next, within `patience`. Pings are answered and passed over.
+    /// What comes next, within `patience`. Pings are answered and passed over, and so is `stored`
+    /// where messages are acknowledged before they are.
     pub(crate) fn hear_within(&mut self, patience: Duration) -> Heard {
         let until = Instant::now() + patience;
         loop {
@@ -198,6 +202,12 @@ impl Socket {
             {
                 self.frame(FIN | PONG, payload);
                 continue;
+            }
+            if let Heard::Frame(frame) = &heard {
+                self.queues |= frame["type"] == "welcome" && frame["level"] == "queued";
+                if frame["type"] == "stored" && self.queues {
+                    continue;
+                }
             }
             return heard;
         }

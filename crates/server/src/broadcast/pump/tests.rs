@@ -10,6 +10,7 @@ use tokio::io::AsyncReadExt as _;
 use tokio::net::{TcpListener, TcpStream};
 
 use super::*;
+use crate::broadcast::census::Reach;
 use crate::broadcast::{Acknowledgement, Unstored as Queued};
 
 const fn user(n: u8) -> UserId {
@@ -37,8 +38,9 @@ struct Client {
 impl World {
     async fn new() -> Self {
         let bus = Bus::Local(LocalBus::new().0);
+        let metrics = Metrics::new();
         Self {
-            pump: Pump::new(bus, Metrics::new()),
+            pump: Pump::new(bus, Census::new(&metrics), metrics),
             listener: TcpListener::bind("127.0.0.1:0").await.unwrap(),
         }
     }
@@ -49,7 +51,9 @@ impl World {
         let session = SessionId::from_bytes([n; 16]);
         let stream_here = accepted.unwrap().0;
         stream_here.writable().await.unwrap();
-        let outbound = Arc::new(Outbound::new(stream_here, user(n), session, 1 << 20));
+        let traffic = self.pump.metrics.traffic.clone();
+        let outbound = Outbound::new(stream_here, user(n), session, 1 << 20, traffic);
+        let outbound = Arc::new(outbound);
         let watch = self.pump.bus.watch(Topic::User(user(n)));
         self.pump.obey(Command::Register(outbound.clone(), watch));
         Client {
@@ -98,6 +102,8 @@ impl World {
         let delivery = Delivery {
             channel: id,
             position,
+            sent_ms: 0,
+            reach: Reach::new(1),
             frame: text_frame(&text),
             change,
         };

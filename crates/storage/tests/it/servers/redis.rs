@@ -126,7 +126,7 @@ impl Server {
     pub(crate) fn command<T: redis::FromRedisValue>(&self, words: &[&str]) -> T {
         let mut command = redis::Cmd::new();
         command.arg(words);
-        command.query(&mut self.connection().unwrap()).unwrap()
+        command.query(&mut self.connection()).unwrap()
     }
 
     /// What it has used of the processors so far.
@@ -145,7 +145,7 @@ impl Server {
     /// Hears what is announced of channels, until dropped.
     pub(crate) fn listen(&self, channels: &[ChannelId]) -> Listener {
         let topics: Vec<String> = channels.iter().map(topic).collect();
-        let mut connection = self.connection().unwrap();
+        let mut connection = self.connection();
         let timeout = Some(Duration::from_millis(100));
         connection.set_read_timeout(timeout).unwrap();
         let (begun, ready) = std::sync::mpsc::channel();
@@ -168,14 +168,19 @@ impl Server {
         }
     }
 
-    fn connection(&self) -> redis::RedisResult<redis::Connection> {
+    /// A connection of the test's own.
+    pub(crate) fn connection(&self) -> redis::Connection {
+        self.connect().unwrap()
+    }
+
+    fn connect(&self) -> redis::RedisResult<redis::Connection> {
         let client = redis::Client::open(self.url())?;
         client.get_connection_with_timeout(Duration::from_secs(2))
     }
 
     fn answers(&self) -> bool {
         let ping = |mut connection| redis::cmd("PING").exec(&mut connection);
-        match self.connection().and_then(ping) {
+        match self.connect().and_then(ping) {
             Ok(()) => true,
             // It wants a password, which is an answer.
             Err(error) => error.code() == Some("NOAUTH"),

@@ -1,5 +1,6 @@
 //! A Redis server of a chat's own: what is published is heard in all databases of a server.
 
+use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::time::Instant;
@@ -55,6 +56,15 @@ impl Redis {
             assert!(since.elapsed() < PATIENCE, "Redis does not listen");
             std::thread::sleep(std::time::Duration::from_millis(5));
         }
+    }
+
+    /// Makes it forget everything.
+    pub(crate) fn empty(&self) {
+        let mut stream = TcpStream::connect(self.address).expect("it is running");
+        stream.write_all(b"FLUSHALL\r\n").expect("it listens");
+        let mut answer = [0; 5];
+        stream.read_exact(&mut answer).expect("it answers");
+        assert_eq!(&answer, b"+OK\r\n");
     }
 
     /// Ends it as a crash does.

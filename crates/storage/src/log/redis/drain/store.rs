@@ -86,7 +86,8 @@ impl Batch {
     pub(super) async fn store(&mut self, postgres: &Postgres, era: &Era) -> Result<()> {
         let mut connection = postgres.pool().acquire().await?;
         // Halved until what cannot be stored stands alone.
-        let mut parts = vec![0..self.taken.len()];
+        let whole = 0..self.taken.len();
+        let mut parts = Vec::from([whole]);
         while let Some(part) = parts.pop() {
             let taken = &mut self.taken[part.clone()];
             match store(&mut connection, era, taken).await {

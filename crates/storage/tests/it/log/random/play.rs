@@ -165,6 +165,30 @@ async fn trouble(
     }
 }
 
+/// Something to say in one of the channels, mostly under a fresh id.
+fn words(
+    world: &World,
+    user: UserId,
+    username: &Username,
+    known: u64,
+    seed: &mut Seed,
+) -> (Append, String) {
+    let id = match seed.below(10) {
+        0 => format!("plain-{username}-{}", known + seed.below(1 << 40)),
+        _ => uuid::Uuid::now_v7().to_string(),
+    };
+    let append = Append {
+        channel: world.channels[seed.below(3) as usize],
+        user,
+        username: username.clone(),
+        act: Act::Message {
+            id: id.parse().unwrap(),
+            body: Body::parse(&"x".repeat(1 + seed.below(300) as usize)).unwrap(),
+        },
+    };
+    (append, id)
+}
+
 /// A sender with an outbox: tries until it is told, and again when the log has lost something.
 async fn send(world: Arc<World>, user: UserId, username: Username, mut seed: Seed) {
     let mut outbox: Vec<(Append, String, bool)> = Vec::new();
@@ -176,22 +200,8 @@ async fn send(world: Arc<World>, user: UserId, username: Username, mut seed: See
             if !world.is_trouble() || outbox.len() > 300 {
                 break;
             }
-            let id = match seed.below(10) {
-                0 => format!(
-                    "plain-{username}-{}",
-                    outbox.len() as u64 + seed.below(1 << 40)
-                ),
-                _ => uuid::Uuid::now_v7().to_string(),
-            };
-            let append = Append {
-                channel: world.channels[seed.below(3) as usize],
-                user,
-                username: username.clone(),
-                act: Act::Message {
-                    id: id.parse().unwrap(),
-                    body: Body::parse(&"x".repeat(1 + seed.below(300) as usize)).unwrap(),
-                },
-            };
+            let known = outbox.len() as u64;
+            let (append, id) = words(&world, user, &username, known, &mut seed);
             outbox.push((append, id, false));
         }
         let lost = world.losses.load(Ordering::SeqCst);

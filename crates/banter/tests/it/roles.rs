@@ -1,0 +1,220 @@
+//! The parts of a cluster by themselves: what each needs, says and survives.
+
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+use serde_json::Value;
+
+use crate::support::fixture::{Fixture, Kind};
+use crate::support::http::{Answer, Connection, Request};
+use crate::support::message::words;
+use crate::support::person::Person;
+use crate::support::{PATIENCE, run};
+
+/// How long a revocation may take to reach every gateway.
+const REVOKED_WITHIN: Duration = Duration::from_secs(2);
+
+/// What each gateway says to a call, past the balancer.
+fn at_gateways(chat: &Fixture, request: &Request) -> Vec<Answer> {
+    let gateways = chat.addresses("gateway").into_iter();
+    gateways
+        .map(|address| Connection::open(address).call(request))
+        .collect()
+}
+
+fn me(person: &Person) -> Request {
+    Request::get("/v1/me").bearer(&person.token)
+}
+
+/// Waits until every gateway answers so.
+#[track_caller]
+fn await_status(chat: &Fixture, request: &Request, status: u16, within: Duration) {
+    let since = Instant::now();
+    loop {
+        let answers = at_gateways(chat, request);
+        if answers.iter().all(|answer| answer.status == status) {
+            return;
+        }
+        assert!(since.elapsed() < within, "{answers:?}");
+        sleep(Duration::from_millis(20));
+    }
+}
+
+#[test]
+fn a_part_says_what_its_settings_lack() {
+    let dir = tempfile::tempdir().unwrap();
+    for role in ["auth", "gateway", "worker"] {
+        let line = run(dir.path(), &["serve", role]).failed();
+        assert!(line.contains("database.url"), "{line}");
+    }
+    let settings = "[database]\nurl = \"postgres://127.0.0.1:9/x\"\n\
+                    [log]\nurl = \"redis://127.0.0.1:9\"\n";
+    std::fs::write(dir.path().join("cluster.toml"), settings).unwrap();
+    let line = |arguments: &[&str]| {
+        let arguments = [arguments, &["--config", "cluster.toml"]].concat();
+        run(dir.path(), &arguments).failed()
+    };
+    assert!(line(&["serve"]).contains("banter serve gateway"));
+    assert!(line(&["serve", "gateway"]).contains("server.public_url"));
+    assert!(line(&["serve", "auth", "--public-url", "http://x"]).contains("auth.secret"));
+    assert!(!dir.path().join("banter-data").exists(), "no part needs it");
+}
+
+#[test]
+fn parts_start_in_any_order_and_tell_what_they_wait_for() {
+    let mut chat = Fixture::setup(Kind::Cluster).prepare();
+    // A gateway alone: it lives, waits, and refuses in good form.
+    chat.spawn("gateway");
+    let gateway = chat.addresses("gateway")[0];
+    let since = Instant::now();
+    let waiting = loop {
+        if let Ok(mut connection) = Connection::try_open(gateway) {
+            let answer = connection.call(&Request::get("/readyz?verbose"));
+            if answer.json()["dependencies"]["keys"] == "awaited" {
+                break answer;
+            }
+        }
+        assert!(since.elapsed() < PATIENCE, "it does not wait for keys");
+        sleep(Duration::from_millis(20));
+    };
+    assert_eq!(waiting.status, 503);
+    let mut connection = Connection::open(gateway);
+    assert_eq!(connection.call(&Request::get("/livez")).status, 200);
+    connection
+        .call(&Request::get("/v1/me"))
+        .refused(503, "unavailable");
+    chat.start();
+    let ready = at_gateways(&chat, &Request::get("/readyz?verbose"));
+    for answer in ready {
+        let states = &answer.ok(200)["dependencies"];
+        for name in ["database", "queue", "keys"] {
+            assert_eq!(states[name], "up", "{states}");
+        }
+    }
+}
+
+#[test]
+fn a_logout_reaches_every_gateway_whatever_redis_forgets() {
+    let chat = Fixture::of(Kind::Cluster);
+    let [ann, bob, cleo] = chat.people(["ann", "bob", "cleo"]);
+    await_status(&chat, &me(&ann), 200, PATIENCE);
+    assert_eq!(ann.log_out().status, 204);
+    await_status(&chat, &me(&ann), 401, REVOKED_WITHIN);
+    // Emptied: auth processes fill it again, and nothing that was revoked comes back.
+    chat.empty_queue();
+    assert_eq!(bob.log_out().status, 204);
+    await_status(&chat, &me(&bob), 401, REVOKED_WITHIN);
+    await_status(&chat, &me(&ann), 401, REVOKED_WITHIN);
+    await_status(&chat, &me(&cleo), 200, PATIENCE);
+    chat.command(&["user", "disable", "cleo"]).succeeded();
+    await_status(&chat, &me(&cleo), 401, REVOKED_WITHIN);
+}
+
+#[test]
+fn gateways_go_on_without_auth_and_find_the_keys_when_they_come_back() {
+    let mut chat = Fixture::of(Kind::Cluster);
+    let [ann, bob] = chat.people(["ann", "bob"]);
+    let channel = ann.create("lounge");
+    assert_eq!(bob.log_out().status, 204);
+    await_status(&chat, &me(&bob), 401, REVOKED_WITHIN);
+    chat.end("auth", Signal::KILL);
+    chat.end("gateway", Signal::TERM);
+    chat.spawn("gateway");
+    chat.ready("gateway");
+    await_status(&chat, &me(&ann), 200, PATIENCE);
+    await_status(&chat, &me(&bob), 401, REVOKED_WITHIN);
+    let mut socket = ann.connect();
+    socket.tell(&channel, "still", &words("here"));
+    let refused = chat.site().enter("login", "ann");
+    assert!([502, 503].contains(&refused.status), "{refused:?}");
+    chat.spawn("auth");
+    chat.ready("auth");
+    chat.site().enter("login", "ann").ok(200);
+}
+
+#[test]
+fn keys_are_rotated_for_the_whole_cluster() {
+    let chat = Fixture::of(Kind::Cluster);
+    let ann = chat.register("ann");
+    chat.command(&["keys", "rotate"]).succeeded();
+    let since = Instant::now();
+    let fresh = loop {
+        let fresh = Person::log_in(chat.site(), "ann");
+        let kid = |person: &Person| person.token.split('.').next().map(str::to_owned);
+        if kid(&fresh) != kid(&ann) {
+            break fresh;
+        }
+        assert!(since.elapsed() < PATIENCE, "the old key signs still");
+        sleep(Duration::from_millis(50));
+    };
+    await_status(&chat, &me(&fresh), 200, PATIENCE);
+    await_status(&chat, &me(&ann), 200, PATIENCE);
+    chat.command(&["keys", "rotate", "--compromised"])
+        .succeeded();
+    await_status(&chat, &me(&fresh), 401, REVOKED_WITHIN);
+    await_status(&chat, &me(&ann), 401, REVOKED_WITHIN);
+    let again = Person::log_in(chat.site(), "ann");
+    await_status(&chat, &me(&again), 200, PATIENCE);
+}
+
+#[test]
+fn guesses_count_for_the_whole_cluster() {
+    let mut chat = Fixture::of(Kind::Cluster);
+    let ann = chat.register("ann");
+    for _ in 0..5 {
+        let form = serde_json::json!({"username": "ann", "password": "wrong horse battery"});
+        let guess = Request::post("/v1/auth/login").json(&form);
+        chat.call(&guess).refused(401, "login_failed");
+    }
+    // Another auth process knows: this one has counted nothing.
+    chat.end("auth", Signal::KILL);
+    chat.spawn("auth");
+    chat.ready("auth");
+    chat.site()
+        .enter("login", "ann")
+        .refused(429, "login_throttled");
+    await_status(&chat, &me(&ann), 200, PATIENCE);
+}
+
+#[test]
+fn the_queue_tells_what_waits() {
+    let mut chat = Fixture::of(Kind::Cluster);
+    let ann = chat.register("ann");
+    let channel = ann.create("lounge");
+    chat.end("worker", Signal::TERM);
+    let mut socket = ann.connect();
+    for number in 0..7 {
+        socket.tell(&channel, &format!("n{number}"), &words(number));
+    }
+    let status = chat.command(&["queue", "status", "--json"]).succeeded();
+    let status: Value = serde_json::from_str(&status).unwrap();
+    assert_eq!(
+        (&status["entries"], &status["channels"]),
+        (&7.into(), &1.into())
+    );
+    assert_eq!(ann.history(&channel).len(), 8, "what waits is in history");
+    chat.spawn("worker");
+    chat.ready("worker");
+    let since = Instant::now();
+    loop {
+        let text = chat.command(&["queue", "status"]).succeeded();
+        if text.starts_with("0 entries of 0 channels") {
+            break;
+        }
+        assert!(since.elapsed() < PATIENCE, "{text}");
+        sleep(Duration::from_millis(50));
+    }
+    assert_eq!(
+        chat.command(&["queue", "rejected", "--json"]).succeeded(),
+        ""
+    );
+    assert!(chat.metric("banter_worker_rows_total") >= 7.0);
+}
+
+#[test]
+fn one_process_has_no_queue() {
+    let dir = tempfile::tempdir().unwrap();
+    let line = run(dir.path(), &["queue", "status"]).failed();
+    assert!(line.contains("log.url"), "{line}");
+}

@@ -78,15 +78,13 @@ impl Target {
     /// # Errors
     /// What is wrong.
     pub(crate) fn check(&self) -> Result<(), Wrong> {
-        match &self.server {
-            Some(url) => Server::at(url)
-                .map(drop)
-                .map_err(|error| Wrong(error.to_string())),
-            None if self.embedded => Ok(()),
-            None => Err(Wrong(
-                "--embedded or --server URL: say which server".to_owned(),
-            )),
+        if let Some(url) = &self.server {
+            Server::at(url).map_err(|error| Wrong(error.to_string()))?;
+        } else if !self.embedded && !self.cluster {
+            let which = "--embedded, --server URL or --cluster: say which server";
+            return Err(Wrong(which.to_owned()));
         }
+        Ok(())
     }
 
     /// Prepares everything for so many users.
@@ -124,8 +122,10 @@ impl Target {
         let dir = dir.canonicalize().context("find the data directory")?;
         let mut roster = Roster::open(&dir.join("load.json"))?;
         screen.says(&format!("starting a server on {}", dir.display()));
+        let mut settings = Settings::default();
+        settings.server.data_dir.clone_from(&dir);
         roster.make(users, &|names, password| {
-            accounts::make(&dir, names, password)
+            accounts::make(&settings, names, password)
         })?;
         let service = serve(&program, &dir)?;
         let watched = Watched {

@@ -112,7 +112,7 @@ fn people_read_reconnect_and_log_in_on_a_server_that_is_there() {
 fn wrong_usage_is_told_before_anything_starts() {
     let dir = tempfile::tempdir().expect("a directory");
     let load = |arguments: &[&str]| run(dir.path(), &[&["load"], arguments].concat()).refused();
-    assert!(load(&[]).contains("--embedded or --server"));
+    assert!(load(&[]).contains("--embedded, --server URL or --cluster"));
     let line = load(&["--embedded", "--profile", "rome"]);
     assert!(line.contains("rome") && line.contains("rooms"), "{line}");
     assert!(load(&["--embedded", "--slo", "ack_p98<1s"]).contains("ack_p98<1s"));

@@ -1,6 +1,4 @@
-//! Accounts of a load, made in a data directory without a server: one password, hashed once.
-
-use std::path::Path;
+//! Accounts of a load, made beside or before a server: one password, hashed once.
 
 use anyhow::{Context as _, Result, anyhow};
 use banter_protocol::id::{SessionId, UserId};
@@ -16,16 +14,14 @@ use uuid::Uuid;
 
 use crate::{database, run_async};
 
-/// Makes accounts in a data directory; returns a refresh token for each.
+/// Makes accounts in the database of these settings; returns a refresh token for each.
 ///
 /// # Errors
 /// It cannot be written, or has an account of one of the names.
-pub(super) fn make(dir: &Path, names: &[String], password: &str) -> Result<Vec<String>> {
-    let mut settings = Settings::default();
-    settings.server.data_dir = dir.to_owned();
+pub(super) fn make(settings: &Settings, names: &[String], password: &str) -> Result<Vec<String>> {
     run_async(async {
-        let accounts = Accounts::new(&database::open(&settings).await?);
-        let issuer = Issuer::new(&server_secret(&settings)?);
+        let accounts = Accounts::new(&database::open(settings).await?);
+        let issuer = Issuer::new(&server_secret(settings)?);
         let hash = Hasher::new(Cost::DEFAULT).hash(password).await?;
         let mut tokens = Vec::with_capacity(names.len());
         for name in names {

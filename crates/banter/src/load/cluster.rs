@@ -12,6 +12,8 @@ use serde::Deserialize;
 pub(super) struct Status {
     /// Where people reach it.
     pub(super) url: String,
+    /// Where its data and its configuration are.
+    pub(super) data_dir: PathBuf,
     processes: Vec<Process>,
 }
 
@@ -65,7 +67,7 @@ mod tests {
 
     #[test]
     fn what_a_cluster_tells_is_understood() {
-        let text = r#"{"url":"http://127.0.0.1:8080","supervisor":1,"processes":[
+        let text = r#"{"url":"http://127.0.0.1:8080","data_dir":"/tmp/c","processes":[
             {"name":"gateway-1","role":"gateway","pid":7,"state":"running","admin":"127.0.0.1:9"},
             {"name":"redis","role":"redis","pid":8,"state":"running","admin":null},
             {"name":"worker-1","role":"worker","pid":null,"state":"stopped"}]}"#;

@@ -53,7 +53,11 @@ impl Screen {
                 self.living(&[format!("{what}: {done} of {all}")], done == all);
             }
             Progress::Second(second, left, names) => {
-                self.living(&text::second(second, *left, names), *left == 0);
+                let lines = match self.terminal {
+                    true => text::second(second, *left, names),
+                    false => vec![text::plain(second, *left, names)],
+                };
+                self.living(&lines, *left == 0);
             }
         }
     }
@@ -64,7 +68,7 @@ impl Screen {
         if !self.terminal {
             let due = state.last.is_none_or(|last| last.elapsed() >= PLAIN);
             if !lines.is_empty() && (important || due) {
-                eprintln!("{}", lines.join("  "));
+                eprintln!("{}", lines.join("; "));
                 state.last = Some(Instant::now());
             }
             return;

@@ -14,11 +14,13 @@ use banter_lab::load::watch::Watched;
 use banter_lab::process::raise_descriptors;
 use banter_lab::service::Service;
 use banter_protocol::limit;
+use banter_server::Settings;
 use clap::Args;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::screen::Screen;
 use super::{accounts, cluster};
+use crate::config::Location;
 use crate::usage::Wrong;
 use crate::{data_dir, run_async};
 
@@ -76,15 +78,13 @@ impl Target {
     /// # Errors
     /// What is wrong.
     pub(crate) fn check(&self) -> Result<(), Wrong> {
-        match &self.server {
-            Some(url) => Server::at(url)
-                .map(drop)
-                .map_err(|error| Wrong(error.to_string())),
-            None if self.embedded => Ok(()),
-            None => Err(Wrong(
-                "--embedded or --server URL: say which server".to_owned(),
-            )),
+        if let Some(url) = &self.server {
+            Server::at(url).map_err(|error| Wrong(error.to_string()))?;
+        } else if !self.embedded && !self.cluster {
+            let which = "--embedded, --server URL or --cluster: say which server";
+            return Err(Wrong(which.to_owned()));
         }
+        Ok(())
     }
 
     /// Prepares everything for so many users.
@@ -96,14 +96,11 @@ impl Target {
         let program = std::env::current_exe().context("find this program")?;
         let generator = (program.clone(), vec!["load".into(), "--generator".into()]);
         if let Some(url) = &self.server {
-            return there(url, Vec::new(), None, generator);
+            let roster = Roster::open(&kept_for(url)?)?;
+            return there(url, roster, Vec::new(), None, generator);
         }
         if self.cluster {
-            let dir = self.data_dir.clone();
-            let status = cluster::status(&program, dir.as_ref())?;
-            let (url, watched) = (status.url.clone(), status.watched());
-            let again = move || Ok(cluster::status(&program, dir.as_ref())?.watched());
-            return there(&url, watched, Some(Rc::new(again)), generator);
+            return self.cluster(users, program, generator);
         }
         let files = raise_descriptors();
         let needed = u64::from(users) + OTHER_FILES;
@@ -125,8 +122,10 @@ impl Target {
         let dir = dir.canonicalize().context("find the data directory")?;
         let mut roster = Roster::open(&dir.join("load.json"))?;
         screen.says(&format!("starting a server on {}", dir.display()));
+        let mut settings = Settings::default();
+        settings.server.data_dir.clone_from(&dir);
         roster.make(users, &|names, password| {
-            accounts::make(&dir, names, password)
+            accounts::make(&settings, names, password)
         })?;
         let service = serve(&program, &dir)?;
         let watched = Watched {
@@ -151,9 +150,35 @@ impl Target {
     }
 }
 
+impl Target {
+    /// The cluster of this machine; accounts go straight into its database.
+    fn cluster(
+        &self,
+        users: u32,
+        program: PathBuf,
+        generator: (PathBuf, Vec<String>),
+    ) -> Result<Set> {
+        let dir = self.data_dir.clone();
+        let status = cluster::status(&program, dir.as_ref())?;
+        let location = Location {
+            config: Some(status.data_dir.join("banter.toml")),
+            data_dir: None,
+        };
+        let settings = location.load(Vec::new())?.settings;
+        let mut roster = Roster::open(&status.data_dir.join("load.json"))?;
+        roster.make(users, &|names, password| {
+            accounts::make(&settings, names, password)
+        })?;
+        let (url, watched) = (status.url.clone(), status.watched());
+        let again = move || Ok(cluster::status(&program, dir.as_ref())?.watched());
+        there(&url, roster, watched, Some(Rc::new(again)), generator)
+    }
+}
+
 /// A server that is there.
 fn there(
     url: &str,
+    roster: Roster,
     watched: Vec<Watched>,
     look_again: Option<LookAgain>,
     generator: (PathBuf, Vec<String>),
@@ -169,7 +194,7 @@ fn there(
             stop: &STOP,
             look_again,
         },
-        roster: Roster::open(&kept_for(url)?)?,
+        roster,
         service: None,
         scratch: None,
     })

@@ -16,7 +16,7 @@ use tempfile::tempdir;
 use crate::support::run;
 
 /// Whether the servers that a cluster needs are there.
-fn installed() -> bool {
+pub(crate) fn installed() -> bool {
     let has = |program: &str| {
         let folders = ["/usr/bin", "/usr/sbin", "/usr/local/bin"];
         folders

@@ -2,7 +2,8 @@
 
 use std::fs;
 use std::io::{BufRead as _, BufReader};
-use std::process::Stdio;
+use std::os::unix::fs::PermissionsExt as _;
+use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -112,7 +113,7 @@ fn people_read_reconnect_and_log_in_on_a_server_that_is_there() {
 fn wrong_usage_is_told_before_anything_starts() {
     let dir = tempfile::tempdir().expect("a directory");
     let load = |arguments: &[&str]| run(dir.path(), &[&["load"], arguments].concat()).refused();
-    assert!(load(&[]).contains("--embedded or --server"));
+    assert!(load(&[]).contains("--embedded, --server URL or --cluster"));
     let line = load(&["--embedded", "--profile", "rome"]);
     assert!(line.contains("rome") && line.contains("rooms"), "{line}");
     assert!(load(&["--embedded", "--slo", "ack_p98<1s"]).contains("ack_p98<1s"));
@@ -284,4 +285,125 @@ fn stress_names_the_process_that_is_starved() {
     assert_eq!(ran.code, Some(3), "{}", ran.stdout);
     let named = "first to give out: CPU of banter (it was kept from running";
     assert!(ran.stdout.contains(named), "{}", ran.stdout);
+}
+
+#[test]
+fn tokens_are_renewed_while_a_load_runs() {
+    // Shorter than what a load wants to have left: everybody's is renewed all the time.
+    let server = Server::start_with(&[("BANTER_AUTH__ACCESS_TOKEN_TTL", "30s")]);
+    let dir = tempfile::tempdir().expect("a directory");
+    let arguments = [
+        "--server",
+        server.url(),
+        "--profile",
+        "room",
+        "--users",
+        "3",
+    ];
+    let (_, report) = load(dir.path(), &arguments);
+    let rows = report["times"].as_array().expect("rows");
+    let renewed = rows.iter().find(|row| row["measure"] == "refresh");
+    assert!(
+        renewed.is_some_and(|row| row["count"].as_u64() > Some(2)),
+        "{report:#}"
+    );
+    assert_eq!(report["errors"], serde_json::json!({}));
+}
+
+/// A whole cluster on this machine. Dropped, it is asked to end.
+struct Cluster {
+    child: Child,
+    dir: tempfile::TempDir,
+}
+
+impl Cluster {
+    fn start() -> Self {
+        let dir = tempfile::tempdir().expect("a directory");
+        // PostgreSQL is another user, where we are root.
+        let open = fs::Permissions::from_mode(0o711);
+        fs::set_permissions(dir.path(), open).expect("it is ours");
+        let up = [
+            "cluster",
+            "up",
+            "--listen",
+            "127.0.0.1:0",
+            "--data-dir",
+            "cluster",
+        ];
+        let mut command = banter(dir.path(), &up);
+        command.stdout(Stdio::piped()).stderr(Stdio::null());
+        let mut child = command.spawn().expect("it starts");
+        let mut greeting = String::new();
+        let mut stdout = BufReader::new(child.stdout.take().expect("piped"));
+        stdout.read_line(&mut greeting).expect("a line");
+        assert!(greeting.contains("serves"), "no cluster: {greeting}");
+        Self { child, dir }
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
+        let asked = pid.map(|pid| kill_process(pid, Signal::TERM));
+        if asked.is_some_and(|asked| asked.is_ok()) {
+            let _ = self.child.wait();
+        }
+    }
+}
+
+#[test]
+fn a_gateway_that_is_killed_under_load_loses_nothing() {
+    if !crate::cluster::installed() {
+        return;
+    }
+    let cluster = Cluster::start();
+    let arguments = [
+        "load",
+        "--cluster",
+        "--data-dir",
+        "cluster",
+        "--profile",
+        "room",
+    ];
+    let people = [
+        "--users",
+        "12",
+        "--rate",
+        "20",
+        "--warm-up",
+        "1s",
+        "--duration",
+        "9s",
+    ];
+    let fault = [
+        "--fault",
+        "kill:gateway-1@2s",
+        "--slo",
+        "errors<60%",
+        "--json",
+        "killed.json",
+    ];
+    let ran = run(
+        cluster.dir.path(),
+        &[&arguments[..], &people, &fault].concat(),
+    );
+    assert_eq!(ran.code, Some(0), "{}{}", ran.stderr, ran.stdout);
+    let report = fs::read(cluster.dir.path().join("killed.json")).expect("a report");
+    let report: Value = serde_json::from_slice(&report).expect("JSON");
+    let run_of = &report["runs"][0];
+    assert_eq!(run_of["audit"]["violations"], 0, "{}", ran.stdout);
+    assert_eq!(run_of["marks"][0]["text"], "kill gateway-1");
+    let processes = run_of["processes"].as_array().expect("processes");
+    for name in ["redis", "postgres", "gateway-2", "worker-1", "nginx"] {
+        assert!(
+            processes.iter().any(|process| process["name"] == name),
+            "{name}"
+        );
+    }
+    // Who was on it has come back to another one.
+    let rows = run_of["times"].as_array().expect("rows");
+    assert!(
+        rows.iter().any(|row| row["measure"] == "connect"),
+        "{run_of:#}"
+    );
 }

@@ -308,7 +308,8 @@ impl Load {
                 _ => {}
             }
             if stage.stop.load(Ordering::Relaxed) && !stopped {
-                generators.tell(&Command::Stop)?;
+                // One that has just ended does not have to be told.
+                let _ = generators.tell(&Command::Stop);
                 let early = now_ns().saturating_sub(start_ns) / 1_000_000_000;
                 series.cut(u32::try_from(early).unwrap_or(u32::MAX));
                 stopped = true;

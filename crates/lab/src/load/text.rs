@@ -35,6 +35,17 @@ pub fn second(second: &Second, left: u32, names: &[String]) -> Vec<String> {
     lines
 }
 
+/// The same on one line, for where there is no terminal.
+#[must_use]
+pub fn plain(second: &Second, left: u32, names: &[String]) -> String {
+    let lines = self::second(second, left, names);
+    let over = second.second + 1;
+    format!(
+        "{over:>4} s, {left} s left: {}",
+        lines[1..].join("; ").trim_start()
+    )
+}
+
 fn progress(second: &Second, left: u32) -> String {
     const WIDTH: u32 = 30;
     let over = second.second + 1;
@@ -223,7 +234,7 @@ fn audit(outcome: &Outcome, text: &mut String) {
     let audit = &outcome.audit;
     let _ = writeln!(
         text,
-        "audit: {} messages sent, {} acked, {} refused, {} without an answer;\n       \
+        "audit: {} messages sent, {} acked, {} refused, {} of unknown fate;\n       \
          {} deliveries and {} entries of history checked: {}",
         whole(audit.sent),
         whole(audit.acked),

@@ -38,7 +38,13 @@ pub fn html(report: &Report) -> String {
         escape(&report.machine.to_string()),
         escape(&report.command)
     );
-    list(&mut page, &report.notes);
+    if !report.notes.is_empty() {
+        let word = report.verdict.word();
+        let _ = write!(page, "<div class=\"verdict {word}\"><b>{word}</b>");
+        list(&mut page, report.verdict.reasons());
+        list(&mut page, &report.notes);
+        page.push_str("</div>\n");
+    }
     if report.runs.len() > 1 {
         compared(&mut page, &report.runs);
     }
@@ -142,7 +148,7 @@ fn verdict(page: &mut String, run: &Outcome) {
     };
     let _ = write!(
         page,
-        "<p>Audit: {} messages sent, {} acked, {} refused, {} without an answer; {} deliveries \
+        "<p>Audit: {} messages sent, {} acked, {} refused, {} of unknown fate; {} deliveries \
          and {} entries of history checked: {judgement}.</p>",
         whole(audit.sent),
         whole(audit.acked),

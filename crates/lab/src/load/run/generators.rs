@@ -101,8 +101,10 @@ impl Generators {
         self.all.iter().all(|generator| generator.done)
     }
 
+    /// Tells all that are not done.
     pub(super) fn tell(&mut self, command: &Command) -> Result<()> {
-        self.all.iter_mut().try_for_each(|g| g.tell(command))
+        let mut working = self.all.iter_mut().filter(|generator| !generator.done);
+        working.try_for_each(|generator| generator.tell(command))
     }
 
     /// Waits so long for something that one of them tells.

@@ -2,8 +2,6 @@
 //! that die, of a Redis that comes back with too little, and of clients who send again. With all
 //! rules every promise holds; each rule is needed, for without it some history breaks a promise.
 
-#![expect(clippy::print_stdout, reason = "figures for whoever runs the test")]
-
 mod clients;
 mod gateway;
 mod install;

@@ -28,8 +28,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use banter_protocol::id::{ChannelId, Epoch, Position, Seq};
+use banter_protocol::id::{ChannelId, Epoch, Position, Seq, UserId};
 use banter_protocol::limit;
+use redis::Value;
 
 use self::epochs::{Epochs, Era};
 use self::memory::Memory;
@@ -38,12 +39,14 @@ use self::stored::Stored;
 use self::waiting::Waiting;
 use crate::entries::Record;
 use crate::error::{Error, Result};
+use crate::log::{Change, Recent};
 use crate::postgres::Postgres;
 use crate::redis::{Call, Redis, Script};
 
 static APPEND: Script = Script::new(include_str!("redis/append.lua"));
 static SEED: Script = Script::new(include_str!("redis/seed.lua"));
 static HEADS: Script = Script::new(include_str!("redis/heads.lua"));
+static RECENT: Script = Script::new(include_str!("redis/recent.lua"));
 static TAIL: Script = Script::new(include_str!("redis/tail.lua"));
 static INSTALL: Script = Script::new(include_str!("redis/install.lua"));
 static OPEN: Script = Script::new(include_str!("redis/open.lua"));
@@ -55,9 +58,9 @@ static WORKERS: Script = Script::new(include_str!("redis/workers.lua"));
 static QUEUE: Script = Script::new(include_str!("redis/queue.lua"));
 
 /// All of them.
-pub(crate) static SCRIPTS: [&Script; 12] = [
-    &APPEND, &SEED, &HEADS, &TAIL, &INSTALL, &OPEN, &BACKLOG, &TAKE, &COMMIT, &LEASE, &WORKERS,
-    &QUEUE,
+pub(crate) static SCRIPTS: [&Script; 13] = [
+    &APPEND, &SEED, &HEADS, &RECENT, &TAIL, &INSTALL, &OPEN, &BACKLOG, &TAKE, &COMMIT, &LEASE,
+    &WORKERS, &QUEUE,
 ];
 
 /// How often a call starts again because the epoch changed or a channel had to be seeded.
@@ -231,6 +234,41 @@ impl RedisLog {
         of: &str,
         channels: &[ChannelId],
     ) -> Result<HashMap<ChannelId, Position>> {
+        let read = |head, _: &[Value]| Ok(head);
+        self.each(&HEADS, (of, 1), channels, true, read).await
+    }
+
+    /// See [`crate::log::Log::recent`].
+    pub(super) async fn recent(
+        &self,
+        user: UserId,
+        joined: &[ChannelId],
+        named: &[ChannelId],
+    ) -> Result<HashMap<ChannelId, Recent>> {
+        let user = record::hex(user.as_bytes());
+        let read = |head, more: &[Value]| {
+            let change = match more.first() {
+                Some(Value::BulkString(text)) if !text.is_empty() => Some(change(text)?),
+                _ => None,
+            };
+            Ok(Recent { head, change })
+        };
+        let mut recent = self.each(&RECENT, (&user, 2), joined, true, read).await?;
+        // Whoever joined one of these lately has readied it; nobody fills Redis with others.
+        recent.extend(self.each(&RECENT, (&user, 2), named, false, read).await?);
+        Ok(recent)
+    }
+
+    /// Asks the shards of all channels, with an argument, for so many values a channel, the first
+    /// of them a number that is missing until the channel was seeded: it is, or is left out.
+    async fn each<T>(
+        &self,
+        script: &'static Script,
+        (argument, width): (&str, usize),
+        channels: &[ChannelId],
+        seeds: bool,
+        read: impl Fn(Position, &[Value]) -> Result<T>,
+    ) -> Result<HashMap<ChannelId, T>> {
         let mut left: Vec<ChannelId> = channels.to_vec();
         let mut found = HashMap::with_capacity(left.len());
         for _ in 0..ATTEMPTS_MAX {
@@ -242,8 +280,8 @@ impl RedisLog {
             let calls: Vec<Call> = groups
                 .iter()
                 .map(|(shard, group)| {
-                    let mut call = HEADS.call(&shard.key("epoch"));
-                    call.arg(era.token(*shard)).arg(of);
+                    let mut call = script.call(&shard.key("epoch"));
+                    call.arg(era.token(*shard)).arg(argument);
                     for n in group {
                         call.arg(record::hex(left[*n].as_bytes()));
                     }
@@ -257,17 +295,19 @@ impl RedisLog {
                     self.shared.epochs.forget(&era);
                     continue;
                 };
-                for (n, value) in group.iter().zip(values) {
-                    if value == redis::Value::Nil {
+                for (n, values) in group.iter().zip(values.as_slice().chunks(width)) {
+                    if values[0] == Value::Nil {
                         unseeded.push(left[*n]);
                         continue;
                     }
-                    let seq = reply::number(Some(value))?;
+                    let seq = reply::number(Some(values[0].clone()))?;
                     let epoch = era.epoch(*shard);
-                    found.insert(left[*n], Position { seq, epoch });
+                    found.insert(left[*n], read(Position { seq, epoch }, &values[1..])?);
                 }
             }
-            if !unseeded.is_empty() {
+            if !seeds {
+                left.retain(|channel| !unseeded.contains(channel));
+            } else if !unseeded.is_empty() {
                 self.seed(&era, &unseeded).await?;
             }
             left.retain(|channel| !found.contains_key(channel));
@@ -303,6 +343,17 @@ impl RedisLog {
         self.shared.redis.run(era.connection(), &calls).await?;
         Ok(())
     }
+}
+
+/// A remembered change: `seq epoch ms` of a join, `L seq` of a leave.
+fn change(text: &[u8]) -> Result<Change> {
+    let text = std::str::from_utf8(text).map_err(|_| reply::unexpected())?;
+    let (joined, rest) = text
+        .strip_prefix("L ")
+        .map_or((true, text), |rest| (false, rest));
+    let seq = rest.split(' ').next().and_then(|seq| seq.parse().ok());
+    let seq = seq.ok_or_else(reply::unexpected)?;
+    Ok(Change { seq, joined })
 }
 
 fn restless() -> Error {

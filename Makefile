@@ -17,7 +17,7 @@ help:
 
 run:
 	@scripts/install.sh run
-	@echo 'Building Banter: the first time some 5 minutes on 2 cores, afterwards seconds.' >&2
+	@echo 'Building Banter: the first time some 4 minutes on 2 cores, afterwards seconds.' >&2
 	@exec cargo run --release --locked --quiet -p banter -- serve $(ARGS)
 
 cluster:
@@ -27,10 +27,11 @@ cluster:
 
 test:
 	@scripts/install.sh test
-	@echo 'Testing: the first time some 12 minutes on 2 cores, afterwards 4.' >&2
+	@echo 'Testing: the first time some 15 minutes on 2 cores, afterwards 8.' >&2
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	npm --prefix web --silent test
+	scripts/check-observability.sh
 	BANTER_TEST_CLIENTS=1 BANTER_TEST_VALKEY="$$(find $(CURDIR)/$(VALKEY) -name valkey-server)" \
 		cargo test --workspace --locked
 	BANTER_BIN="$(BINARY)" npm --prefix web --silent run test:browser

@@ -63,6 +63,8 @@ if [ "$target" = test ]; then
     have node || need nodejs
     have npm || need npm
     python3 -c 'import ensurepip' 2>/dev/null || need python3-venv
+    have promtool || need prometheus
+    have amtool || need prometheus-alertmanager
     have chromium || have chromium-browser || have google-chrome || need chromium
 fi
 install_packages

@@ -119,6 +119,11 @@ enum Command {
         outbound: Arc<Outbound>,
         channel: ChannelId,
     },
+    Member {
+        outbound: Arc<Outbound>,
+        channel: ChannelId,
+        joined: Position,
+    },
     Remove(Arc<Outbound>),
     Close(Audience, Close),
     Move(usize, Duration, oneshot::Sender<Vec<Weak<Outbound>>>),
@@ -181,6 +186,19 @@ impl Broadcast {
                 channel,
                 at,
                 epoch,
+            },
+        )
+        .await;
+    }
+
+    /// The user is a member since `joined`, as the log and the database say now.
+    pub async fn is_member(&self, outbound: &Arc<Outbound>, channel: ChannelId, joined: Position) {
+        self.tell(
+            outbound,
+            Command::Member {
+                outbound: outbound.clone(),
+                channel,
+                joined,
             },
         )
         .await;

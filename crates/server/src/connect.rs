@@ -6,6 +6,7 @@
 mod admission;
 pub mod balance;
 mod hello;
+mod membership;
 mod reader;
 mod replay;
 mod socket;

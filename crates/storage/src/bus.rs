@@ -156,6 +156,12 @@ impl Bus {
         }
     }
 
+    /// Whether other processes announce here too, so that a word may be late.
+    #[must_use]
+    pub const fn is_shared(&self) -> bool {
+        matches!(self, Self::Redis(_))
+    }
+
     /// Returns when everything that was announced before this call has been passed on by this
     /// process's receiver. Between processes nothing is waited for.
     pub async fn settle(&self) {

@@ -71,7 +71,7 @@ fn parts_start_in_any_order_and_tell_what_they_wait_for() {
     let waiting = loop {
         if let Ok(mut connection) = Connection::try_open(gateway) {
             let answer = connection.call(&Request::get("/readyz?verbose"));
-            if answer.json()["dependencies"]["keys"] == "awaited" {
+            if answer.json()["dependencies"]["keys"]["state"] == "awaited" {
                 break answer;
             }
         }
@@ -88,8 +88,8 @@ fn parts_start_in_any_order_and_tell_what_they_wait_for() {
     let ready = at_gateways(&chat, &Request::get("/readyz?verbose"));
     for answer in ready {
         let states = &answer.ok(200)["dependencies"];
-        for name in ["database", "queue", "keys"] {
-            assert_eq!(states[name], "up", "{states}");
+        for name in ["database", "log", "keys"] {
+            assert_eq!(states[name]["state"], "up", "{states}");
         }
     }
 }
@@ -226,7 +226,7 @@ fn the_queue_tells_what_waits() {
         chat.command(&["queue", "rejected", "--json"]).succeeded(),
         ""
     );
-    assert!(chat.metric("banter_worker_rows_total") >= 7.0);
+    assert!(chat.metric("banter_worker_messages_persisted_total") >= 7.0);
 }
 
 #[test]

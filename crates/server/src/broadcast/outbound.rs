@@ -71,6 +71,11 @@ pub enum Note {
         /// The last entry that the client may have.
         seq: Seq,
     },
+    /// Somebody said that the user has joined: find out whether that is so now.
+    Look {
+        /// The channel.
+        channel: ChannelId,
+    },
     /// A replay that reported its end is over: the socket gets the channel live.
     Live {
         /// The channel.

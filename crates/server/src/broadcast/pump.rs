@@ -143,6 +143,11 @@ impl Pump {
                     socket.ended.retain(|ended| *ended != channel);
                 }
             }
+            Command::Member {
+                outbound,
+                channel,
+                joined,
+            } => self.is_member(outbound.key(), channel, joined),
             Command::Remove(outbound) => self.remove(outbound.key()),
             Command::Close(audience, close) => {
                 for outbound in self.sockets.matching(|outbound| match audience {
@@ -286,6 +291,11 @@ impl Pump {
             let known = subscriptions.iter().any(|s| s.channel == *channel);
             let last = news(*channel, 0).is_some_and(|last| last.seq == *seq);
             if *joined && last && !known {
+                if self.bus.is_shared() {
+                    // It may be an old word of a membership that has ended since.
+                    outbound.note(Note::Look { channel: *channel });
+                    continue;
+                }
                 outbound.set_member(*channel, true);
                 self.admit(key, *channel, seq - 1, None, false);
             }

@@ -13,6 +13,7 @@ use banter_storage::bus::Topic;
 use banter_storage::entries::Record;
 use bytes::{Bytes, BytesMut};
 
+use super::membership;
 use crate::app::App;
 use crate::broadcast::{Note, Outbound};
 use crate::metric::Dependency;
@@ -28,6 +29,8 @@ const PIECE_BYTES: usize = 32 * 1024;
 #[derive(Debug, Default)]
 pub(super) struct Replays {
     running: Vec<Replay>,
+    /// Channels in which the user may be a member.
+    looks: Vec<ChannelId>,
 }
 
 #[derive(Debug)]
@@ -53,13 +56,15 @@ struct Replay {
 impl Replays {
     /// Whether there is something to read or write.
     pub(super) fn is_active(&self) -> bool {
-        self.running.iter().any(|replay| !replay.reported)
+        !self.looks.is_empty() || self.running.iter().any(|replay| !replay.reported)
     }
 
     /// Does as a pump asks.
     pub(super) fn take(&mut self, note: Note) {
-        let (Note::Replay { channel, .. } | Note::Until { channel, .. } | Note::Live { channel }) =
-            note;
+        let (Note::Replay { channel, .. }
+        | Note::Until { channel, .. }
+        | Note::Look { channel }
+        | Note::Live { channel }) = note;
         let place = self
             .running
             .iter()
@@ -94,6 +99,11 @@ impl Replays {
             (Note::Live { .. }, Some(place)) => {
                 self.running.swap_remove(place);
             }
+            (Note::Look { .. }, _) => {
+                if !self.looks.contains(&channel) {
+                    self.looks.push(channel);
+                }
+            }
             (Note::Until { .. } | Note::Live { .. }, None) => {}
         }
     }
@@ -107,6 +117,12 @@ impl Replays {
         app: &App,
         outbound: &Arc<Outbound>,
     ) -> banter_storage::Result<()> {
+        if let Some(channel) = self.looks.pop() {
+            if let Some(joined) = membership::current(app, channel, outbound.user()).await? {
+                app.broadcast.is_member(outbound, channel, joined).await;
+            }
+            return Ok(());
+        }
         let Some(place) = self.running.iter().position(|replay| !replay.reported) else {
             return Ok(());
         };
@@ -154,7 +170,9 @@ impl Replay {
         let mut records = read.await?;
         // The database knows that the user has left before the pump says so.
         if let Some(place) = records.iter().rposition(|record| is_end(record, user))
-            && app.channels.membership(self.channel, user).await?.is_none()
+            && membership::current(app, self.channel, user)
+                .await?
+                .is_none()
         {
             records.truncate(place + 1);
             let end = Some(records[place].entry.seq);

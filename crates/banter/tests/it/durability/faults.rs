@@ -19,6 +19,7 @@ fn setup() -> Setup {
     Fixture::setup(Kind::Embedded)
         .set("limits.channel_entries_per_second", "100000")
         .expect_log("a batch was not taken")
+        .allow_log("the log does not answer")
         .allow_log("checkpoint")
         .allow_log("write-ahead log")
         .allow_log("answered with 503")

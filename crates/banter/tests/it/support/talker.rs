@@ -322,6 +322,8 @@ impl Voice {
             "error" => self.refused(frame),
             "message" | "joined" | "left" => self.apply(frame),
             "reset" => self.reset(frame),
+            // A client may come back at once: the time only spreads many.
+            "reconnect" => self.shared.shake.store(true, SeqCst),
             "pong" => {}
             _ => panic!("not expected: {frame}"),
         }

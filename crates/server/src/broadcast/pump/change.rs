@@ -7,7 +7,7 @@ use banter_storage::bus::Changed;
 
 use super::Pump;
 use super::sockets::Early;
-use crate::broadcast::Delivery;
+use crate::broadcast::{Delivery, Note};
 
 impl Pump {
     /// The user's sockets are live from the join on.
@@ -79,14 +79,8 @@ impl Pump {
             match (joined, takes_part) {
                 _ if is_old => {}
                 (true, true) => {}
-                (true, false) => {
-                    socket.changed(id, at);
-                    socket.outbound.set_member(id, true);
-                    self.note_join(key, id, at);
-                    if !self.goes_on(key, id, at) {
-                        self.admit(key, id, at.seq - 1, None, false);
-                    }
-                }
+                // It may be an old word of a membership that has ended since.
+                (true, false) => socket.outbound.note(Note::Look { channel: id }),
                 (false, false) => socket.changed(id, at),
                 // The entry comes by itself, in its turn. If it has come already, this socket was
                 // not there yet and was let in by what had been read before: it reads again.
@@ -95,6 +89,25 @@ impl Pump {
                 }
                 (false, true) => {}
             }
+        }
+    }
+
+    /// A socket's task has looked: its user is a member since then.
+    pub(super) fn is_member(&mut self, key: u32, id: ChannelId, joined: Position) {
+        let Some(socket) = self.sockets.get(key) else {
+            return;
+        };
+        let is_over = socket
+            .last_change(id)
+            .is_some_and(|last| last.seq > joined.seq && last.epoch >= joined.epoch);
+        if is_over || socket.channels.contains(&id) {
+            return;
+        }
+        socket.changed(id, joined);
+        socket.outbound.set_member(id, true);
+        self.note_join(key, id, joined);
+        if !self.goes_on(key, id, joined) {
+            self.admit(key, id, joined.seq - 1, None, false);
         }
     }
 

@@ -123,6 +123,15 @@ impl World {
         }]));
     }
 
+    /// The task of a socket has found its user to be a member.
+    fn looked(&mut self, client: &Client, channel: ChannelId, joined: Position) {
+        self.pump.obey(Command::Member {
+            outbound: client.outbound.clone(),
+            channel,
+            joined,
+        });
+    }
+
     fn changed(&mut self, n: u8, id: ChannelId, position: Position, joined: bool) {
         self.pump.obey(Command::Change(Changed {
             channel: id,
@@ -287,7 +296,13 @@ async fn a_hint_lets_a_user_in_where_the_channel_is_not_heard() {
         .pump
         .obey(Command::Attach(ann.outbound.clone(), Vec::new()));
     world.changed(1, channel(1), at(4, 1), true);
+    let look = Note::Look {
+        channel: channel(1),
+    };
+    assert_eq!(ann.outbound.take_notes(), [look]);
+    world.looked(&ann, channel(1), at(4, 1));
     world.changed(1, channel(1), at(4, 1), true);
+    world.looked(&ann, channel(1), at(4, 1));
     let replay = Note::Replay {
         channel: channel(1),
         after: 3,
@@ -307,7 +322,11 @@ async fn a_hint_lets_a_user_in_where_the_channel_is_not_heard() {
     world.changed(1, channel(1), at(4, 1), true);
     assert!(!ann.outbound.is_member(&channel(1)));
     assert!(ann.outbound.take_notes().is_empty());
+    world.looked(&ann, channel(1), at(4, 1));
+    assert!(!ann.outbound.is_member(&channel(1)));
     world.changed(1, channel(1), at(9, 1), true);
+    assert_eq!(ann.outbound.take_notes(), [look]);
+    world.looked(&ann, channel(1), at(9, 1));
     assert!(ann.outbound.is_member(&channel(1)));
 }
 
@@ -341,7 +360,7 @@ async fn a_replay_of_the_former_membership_goes_on_after_a_hint_too() {
         joined: false,
     };
     world.deliver(channel(1), at(10, 1), Some(leave));
-    world.changed(2, channel(1), at(11, 1), true);
+    world.looked(&bob, channel(1), at(11, 1));
     world.deliver(channel(1), at(11, 1), None);
     // His task has begun with the first note, and is told with the last one to go on.
     let notes = bob.outbound.take_notes();

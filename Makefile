@@ -3,6 +3,7 @@
 
 SHELL := /bin/sh
 ARGS ?=
+VALKEY := crates/banter/tests/clients/.venv
 BINARY := $(abspath $(or $(CARGO_TARGET_DIR),target))/debug/banter
 
 .PHONY: help run cluster test bench format
@@ -30,7 +31,8 @@ test:
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	npm --prefix web --silent test
-	BANTER_TEST_CLIENTS=1 cargo test --workspace --locked
+	BANTER_TEST_CLIENTS=1 BANTER_TEST_VALKEY="$$(find $(CURDIR)/$(VALKEY) -name valkey-server)" \
+		cargo test --workspace --locked
 	BANTER_BIN="$(BINARY)" npm --prefix web --silent run test:browser
 
 bench:

@@ -91,7 +91,7 @@ impl Account {
         let Some(client) = Client::kept(&self.server, store.clone()).map_err(wrong_address)? else {
             return Ok(None);
         };
-        match client.me().await {
+        match patient(async || client.me().await).await {
             Ok(_) => Ok(Some(client)),
             Err(Error::SessionEnded) => Ok(None),
             Err(e) if e.is(Code::TokenInvalid) => Ok(None),
@@ -163,6 +163,11 @@ pub(crate) fn plainly(error: Error) -> anyhow::Error {
 
 /// Asks again for a while when the server is away: it may just be restarting.
 pub(crate) async fn patiently<T>(ask: impl AsyncFn() -> Result<T, Error>) -> Result<T> {
+    patient(ask).await.map_err(plainly)
+}
+
+/// The same, with the error as it came.
+async fn patient<T>(ask: impl AsyncFn() -> Result<T, Error>) -> Result<T, Error> {
     let began = tokio::time::Instant::now();
     let mut backoff = Backoff::default();
     loop {
@@ -170,7 +175,7 @@ pub(crate) async fn patiently<T>(ask: impl AsyncFn() -> Result<T, Error>) -> Res
             Err(e) if e.is_retryable() && began.elapsed() < PATIENCE => {
                 tokio::time::sleep(backoff.next(0.5, e.retry_after())).await;
             }
-            answer => return answer.map_err(plainly),
+            answer => return answer,
         }
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::Result;
 use banter_protocol::id::{ChannelId, Epoch, Seq};
 use banter_protocol::time::Timestamp;
-use banter_storage::log::redis::queue::{self, Rejected as Entry, Waiting};
+use banter_storage::log::queue::{self, Rejected as Entry, Waiting};
 use clap::{Args, Subcommand};
 use serde::Serialize;
 

@@ -80,6 +80,7 @@ impl Serve {
     pub(crate) fn run(&self) -> Result<()> {
         let role = self.role()?;
         let effective = self.location.load(self.flags())?;
+        effective.settings.suit(role).map_err(anyhow::Error::msg)?;
         telemetry::start(&effective.settings.telemetry)?;
         for warning in effective.settings.warnings(role) {
             tracing::warn!("{warning}");

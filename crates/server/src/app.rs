@@ -14,9 +14,9 @@ use tokio_util::task::TaskTracker;
 
 use crate::broadcast::Broadcast;
 use crate::connect::Admissions;
-use crate::health::Health;
+use crate::health::{Health, Probe};
 use crate::login::{Login, Verifier};
-use crate::metric::Metrics;
+use crate::metric::{Dependency, Metrics};
 use crate::send::Appender;
 use crate::settings::{Origin, Role, Settings};
 
@@ -67,6 +67,12 @@ impl ProcessParts {
     #[must_use]
     pub fn is_draining(&self) -> bool {
         self.draining.load(Ordering::Relaxed)
+    }
+
+    /// Something it needs is there, and is asked from now on how it does.
+    pub fn watch(&self, dependency: Dependency, probe: Probe) {
+        self.metrics.is_up(dependency, true);
+        self.health.watch(dependency, probe);
     }
 
     /// Takes no more work from now on.

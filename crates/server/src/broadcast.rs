@@ -10,14 +10,15 @@ mod pump;
 mod relay;
 mod tick;
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use banter_protocol::close::Close;
 use banter_protocol::id::{ChannelId, Epoch, Position, Seq, SessionId, UserId};
 use banter_storage::bus::{Barrier, Bus, Changed, Event, Watch};
 use banter_storage::log::Shard;
 use bytes::Bytes;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 pub use outbound::{Note, Outbound, Waiting};
 
@@ -120,6 +121,7 @@ enum Command {
     },
     Remove(Arc<Outbound>),
     Close(Audience, Close),
+    Move(usize, Duration, oneshot::Sender<Vec<Weak<Outbound>>>),
     Barrier(Barrier),
 }
 
@@ -214,6 +216,24 @@ impl Broadcast {
                 self.all(|| Command::Close(audience, close)).await;
             }
         }
+    }
+
+    /// Asks clients to open their sockets elsewhere, at most so many that were not asked before,
+    /// spread over a time; returns who was asked. They go by themselves, or are closed later.
+    pub async fn ask_to_move(&self, count: usize, within: Duration) -> Vec<Weak<Outbound>> {
+        let mut asked = Vec::new();
+        let mut left = count;
+        let mut pumps = self.pumps.len();
+        for pump in self.pumps.iter() {
+            let share = left.div_ceil(pumps);
+            let (reply, answer) = oneshot::channel();
+            let _ = pump.send(Command::Move(share, within, reply)).await;
+            let movers = answer.await.unwrap_or_default();
+            left = left.saturating_sub(movers.len());
+            pumps -= 1;
+            asked.extend(movers);
+        }
+        asked
     }
 
     /// Writes acknowledgements; they wait for no tick.

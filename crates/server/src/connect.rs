@@ -4,6 +4,7 @@
 //! to. While nothing happens a socket holds no buffer.
 
 mod admission;
+pub mod balance;
 mod hello;
 mod reader;
 mod replay;

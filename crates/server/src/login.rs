@@ -69,7 +69,7 @@ const SECRET_FILE: &str = "secret.key";
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// The server's secret can be neither read nor made.
-    #[error("the server's secret {path} cannot be used: {source}")]
+    #[error("the server's secret {path} cannot be used")]
     Secret {
         /// The file.
         path: PathBuf,

@@ -1,5 +1,6 @@
 //! What the process counts, as Prometheus reads it. [`Name`] lists every metric.
 
+mod bus;
 mod dependency;
 mod histogram;
 mod label;
@@ -13,6 +14,7 @@ use std::sync::Arc;
 use banter_protocol::close::Close;
 use banter_protocol::entry::Level;
 use banter_protocol::error::Code;
+use banter_storage::bus::RedisBus;
 use prometheus_client::encoding::{prometheus_text, text};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -38,6 +40,7 @@ use crate::login::metric::LoginMetrics;
 #[derive(Debug, Clone)]
 pub struct Metrics {
     registry: Arc<Registry>,
+    bus: bus::Bus,
     /// Sockets by [`Stage`]; see [`Counted`].
     pub connections: [Gauge; 3],
     /// Connections that became sockets.
@@ -142,6 +145,8 @@ impl Metrics {
     pub fn new() -> Self {
         let mut root = Registry::default();
         root.register_collector(Box::new(process::Process::new()));
+        let bus = bus::Bus::default();
+        root.register_collector(Box::new(bus.clone()));
         let list = &mut List::new(root.sub_registry_with_prefix(name::PREFIX));
         let states: Family<State, Gauge> = list.add(Name::GatewayConnections, Family::default());
         let frames = list.counters::<Direction, _>(Name::GatewayFrames, ["in", "out"]);
@@ -204,7 +209,14 @@ impl Metrics {
             poll_delay: list.histogram(Name::RuntimePollDelay),
             login: LoginMetrics::register(list),
             registry: Arc::new(root),
+            bus,
         }
+    }
+
+    /// From now on what arrives on this bus is told too.
+    pub fn watch_bus(&self, bus: RedisBus) {
+        // There is one for the life of the process.
+        let _ = self.bus.0.set(bus);
     }
 
     /// Sockets past `hello` that were not told to go.

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 use banter_storage::Result;
 use banter_storage::log::Shard;
-use banter_storage::log::redis::drain::{Drain, Progress};
+use banter_storage::log::drain::{Drain, Progress};
 use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval, sleep};
 use tokio_util::sync::CancellationToken;
@@ -30,7 +30,9 @@ const IDLE: [Duration; 2] = [Duration::from_millis(10), Duration::from_millis(40
 /// Pause after a failure, doubled up to the second: whoever is back is used soon, and is not
 /// knocked down again.
 const FAILED: [Duration; 2] = [Duration::from_millis(100), Duration::from_secs(2)];
-/// How often the log tells that it still fails.
+/// How long it must fail before the log tells…
+const LASTING: Duration = Duration::from_secs(1);
+/// …and how often it tells then.
 const REMINDER: Duration = Duration::from_secs(10);
 
 /// A worker at work.
@@ -115,8 +117,8 @@ struct Work {
     shards: Arc<ArcSwap<Vec<Shard>>>,
     metrics: PersistMetrics,
     stop: CancellationToken,
-    /// When the log was told last that steps fail.
-    failing: Option<Instant>,
+    /// Since when steps fail, and when the log was told last.
+    failing: Option<(Instant, Option<Instant>)>,
 }
 
 impl Work {
@@ -167,16 +169,20 @@ impl Work {
                 "entries cannot be stored: see banter queue rejected"
             );
         }
-        if self.failing.take().is_some() {
+        if let Some((_, Some(_))) = self.failing.take() {
             tracing::info!("entries are stored again");
         }
     }
 
     fn failed(&mut self, error: &banter_storage::Error, took: Duration) {
         self.metrics.failed(took);
-        if self.failing.is_none_or(|told| told.elapsed() >= REMINDER) {
+        let now = Instant::now();
+        let (since, told) = self.failing.get_or_insert((now, None));
+        // A new epoch or a lost connection passes at once.
+        let due = told.map_or(*since + LASTING, |told| told + REMINDER);
+        if now >= due {
             tracing::warn!(%error, "entries are not stored now; they wait in the queue");
-            self.failing = Some(Instant::now());
+            *told = Some(now);
         }
     }
 }

@@ -25,7 +25,7 @@ use crate::{admin, health, openapi};
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// The database's file cannot be used.
-    #[error("the database {path} cannot be used: {source}")]
+    #[error("the database {path} cannot be used")]
     Database {
         /// The file.
         path: PathBuf,
@@ -33,7 +33,7 @@ pub enum StartError {
         source: banter_storage::Error,
     },
     /// A server of the cluster must not be used; waiting for it does not help.
-    #[error("{what} cannot be used: {source}")]
+    #[error("{what} cannot be used")]
     Service {
         /// Which.
         what: String,

@@ -19,6 +19,7 @@ use crate::app::Process;
 use crate::clock;
 use crate::metric::{Dependency, Metrics};
 use crate::problem::Problem;
+use crate::settings::Role;
 
 /// Seconds that are kept: long enough to see what came before an alarm. Some 60 KiB.
 const KEPT: usize = 600;
@@ -31,6 +32,7 @@ pub(crate) struct Status(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
+    name: String,
     began: Timestamp,
     samples: Mutex<VecDeque<Sample>>,
 }
@@ -42,6 +44,7 @@ impl Status {
     /// When the thread cannot be started.
     pub(crate) fn start(process: &Process) -> std::io::Result<Self> {
         let status = Self(Arc::new(Shared {
+            name: name(process),
             began: clock::now(),
             samples: Mutex::default(),
         }));
@@ -64,7 +67,7 @@ impl Status {
         };
         let series: Map<_, _> = COLUMNS.iter().enumerate().map(column).collect();
         json!({
-            "name": process.public_origin.to_string(),
+            "name": self.0.name,
             "role": process.role.to_string(),
             "version": env!("CARGO_PKG_VERSION"),
             "pid": std::process::id(),
@@ -90,6 +93,27 @@ impl Shared {
             samples.pop_front();
         }
     }
+}
+
+/// What a process is called. All gateways of a cluster are reached under one origin: they are told
+/// apart by their role and their own address.
+fn name(process: &Process) -> String {
+    let server = &process.settings.server;
+    let own = match process.role {
+        Role::All => return process.public_origin.to_string(),
+        Role::Auth | Role::Gateway => server.listen,
+        Role::Worker => server.admin_listen,
+    };
+    match own.ip().is_unspecified().then(host).flatten() {
+        Some(host) => format!("{} {host}:{}", process.role, own.port()),
+        None => format!("{} {own}", process.role),
+    }
+}
+
+/// The machine's name, where the system tells it.
+fn host() -> Option<String> {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").ok()?;
+    Some(name.trim().to_owned()).filter(|name| !name.is_empty())
 }
 
 fn take_samples(mut sampler: Sampler, shared: &Weak<Shared>) {
@@ -143,6 +167,7 @@ mod tests {
     #[test]
     fn ten_minutes_are_kept_and_no_more() {
         let shared = Shared {
+            name: String::new(),
             began: Timestamp::from_ms(0),
             samples: Mutex::default(),
         };

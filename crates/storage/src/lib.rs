@@ -30,3 +30,5 @@ pub mod entries;
 pub mod log;
 
 pub mod bus;
+
+pub mod gossip;

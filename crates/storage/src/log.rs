@@ -5,7 +5,7 @@ pub mod redis;
 mod sqlite;
 
 pub(crate) use redis::SCRIPTS;
-pub use redis::{RedisLog, SHARDS, Shard, Tail};
+pub use redis::{RedisLog, SHARDS, Shard, Tail, drain, queue};
 pub use sqlite::SqliteLog;
 
 use std::collections::HashMap;
@@ -79,6 +79,24 @@ pub enum Refused {
     Unavailable,
 }
 
+/// A membership that began or ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Change {
+    /// Number of the entry that says so.
+    pub seq: Seq,
+    /// Whether it began.
+    pub joined: bool,
+}
+
+/// A channel as the log has it for one user.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Recent {
+    /// Its newest entry's number, and the epoch that new ones are written under.
+    pub head: Position,
+    /// The last change of the user's membership that the database may not have yet.
+    pub change: Option<Change>,
+}
+
 /// What the log says to one entry of a batch.
 pub type Answer = std::result::Result<Receipt, Refused>;
 
@@ -131,6 +149,27 @@ impl Log {
         match self {
             Self::Sqlite(log) => log.heads(channels).await,
             Self::Redis(log) => log.heads(channels).await,
+        }
+    }
+
+    /// Each channel as it is now for `user`, whatever the database has yet: those that the database
+    /// shows as `joined`, and those that somebody has `named` and the log knows.
+    ///
+    /// # Errors
+    /// [`crate::Error::Unavailable`].
+    pub async fn recent(
+        &self,
+        user: UserId,
+        joined: &[ChannelId],
+        named: &[ChannelId],
+    ) -> Result<HashMap<ChannelId, Recent>> {
+        match self {
+            Self::Sqlite(log) => {
+                let heads = log.heads(joined).await?;
+                let recent = |(channel, head)| (channel, Recent { head, change: None });
+                Ok(heads.into_iter().map(recent).collect())
+            }
+            Self::Redis(log) => log.recent(user, joined, named).await,
         }
     }
 

@@ -24,9 +24,9 @@ use crate::error::{Error, Result};
 use fitness::{Server, Unfit};
 
 /// How long one round of commands may take: a sender is refused rather than kept waiting.
-pub(crate) const ROUND_TIMEOUT: Duration = Duration::from_millis(300);
+const DEADLINE: Duration = Duration::from_millis(300);
 /// How long a connection may take to be ready, TLS included.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// A connection that was silent for so long when an answer is late is given up.
 const SILENCE_MAX: Duration = Duration::from_millis(600);
 /// Wait between two attempts to connect, doubled with each failure…
@@ -40,6 +40,7 @@ const PIPELINE_BUFFER: usize = 1024;
 #[derive(Clone)]
 pub struct Redis {
     shared: Arc<Shared>,
+    deadline: Duration,
 }
 
 struct Shared {
@@ -97,9 +98,25 @@ impl Redis {
                 state: Mutex::default(),
                 connecting: tokio::sync::Mutex::default(),
             }),
+            deadline: DEADLINE,
         };
         redis.connection().await?;
         Ok(redis)
+    }
+
+    /// The same server, for somebody who has more time: each round of commands may take so long,
+    /// and so may each question that an append asks the database.
+    #[must_use]
+    pub fn patient(&self, deadline: Duration) -> Self {
+        Self {
+            shared: Arc::clone(&self.shared),
+            deadline,
+        }
+    }
+
+    /// How long whoever uses it waits for an answer.
+    pub(crate) const fn deadline(&self) -> Duration {
+        self.deadline
     }
 
     /// The connection for commands.
@@ -132,7 +149,7 @@ impl Redis {
         }
         let mut inner = connection.inner.clone();
         let sending = inner.send_packed_commands(commands, 0, commands.len());
-        match tokio::time::timeout(ROUND_TIMEOUT, sending).await {
+        match tokio::time::timeout(self.deadline, sending).await {
             Ok(Ok(answers)) => {
                 *connection.heard() = Instant::now();
                 Ok(answers)

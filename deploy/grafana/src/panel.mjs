@@ -95,7 +95,8 @@ export function number(panel) {
     .noValue('none')
     .thresholds(thresholds(panel.limit))
     .reduceOptions(new common.ReduceDataOptionsBuilder().calcs(['lastNotNull']))
-    .targets(targets(panel))
+    // The present only: some look back over a month, which is too much for every point of a line.
+    .targets(targets(panel).map((target) => target.instant()))
     .span(4)
     .height(4);
 }
@@ -166,7 +167,7 @@ export function dashboard(wanted) {
       new dashboards.QueryVariableBuilder('instance')
         .label('Process')
         .datasource(SOURCE)
-        .query('label_values(banter_gateway_connections, instance)')
+        .query('label_values(banter_gateway_connections{role=~"gateway|all"}, instance)')
         .refresh(dashboards.VariableRefresh.OnTimeRangeChanged)
         .multi(true)
         .includeAll(true)

@@ -208,7 +208,7 @@ export default dashboard({
         title: 'Disk space in use',
         asks: 'Full means that nothing is stored.',
         unit: 'percentunit',
-        limit: 0.9,
+        limit: 0.95,
         max: 1,
         queries: [
           [`1 - node_filesystem_avail_bytes${DISKS} / node_filesystem_size_bytes${DISKS}`, '{{instance}} {{mountpoint}}'],

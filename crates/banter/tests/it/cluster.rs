@@ -1,6 +1,8 @@
 //! The supervisor behind `banter cluster`, as far as it needs no cluster: the rest is in the
 //! modules below.
 
+mod life;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::net::TcpListener;

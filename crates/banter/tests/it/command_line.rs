@@ -301,3 +301,19 @@ fn a_directory_that_cannot_be_used_is_named() {
     let line = run(dir.path(), &[&["serve"], &ports[..]].concat()).failed();
     assert!(line.contains("banter.db"), "{line}");
 }
+
+#[test]
+fn an_error_tells_its_cause_once() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    std::fs::create_dir_all(dir.path().join("banter-data/secret.key")).expect("it is made");
+    let serve = [
+        "serve",
+        "--listen",
+        "127.0.0.1:0",
+        "--admin-listen",
+        "127.0.0.1:0",
+    ];
+    let line = run(dir.path(), &serve).failed();
+    assert_eq!(line.matches("os error").count(), 1, "{line}");
+    assert!(line.contains("secret.key cannot be used: "), "{line}");
+}

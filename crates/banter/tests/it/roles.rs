@@ -162,19 +162,37 @@ fn keys_are_rotated_for_the_whole_cluster() {
 fn guesses_count_for_the_whole_cluster() {
     let mut chat = Fixture::of(Kind::Cluster);
     let ann = chat.register("ann");
+    let form = serde_json::json!({"username": "ann", "password": "wrong horse battery"});
+    let guess = Request::post("/v1/auth/login").json(&form);
     for _ in 0..5 {
-        let form = serde_json::json!({"username": "ann", "password": "wrong horse battery"});
-        let guess = Request::post("/v1/auth/login").json(&form);
         chat.call(&guess).refused(401, "login_failed");
     }
-    // Another auth process knows: this one has counted nothing.
+    // Another auth process knows of them, though it has seen none: one more, and ann must wait.
     chat.end("auth", Signal::KILL);
     chat.spawn("auth");
     chat.ready("auth");
-    chat.site()
-        .enter("login", "ann")
-        .refused(429, "login_throttled");
+    let since = Instant::now();
+    while chat.call(&guess).status != 401 {
+        assert!(since.elapsed() < PATIENCE, "it waits for ever");
+        sleep(Duration::from_millis(50));
+    }
+    let site = chat.site();
+    site.enter("login", "ann").refused(429, "login_throttled");
     await_status(&chat, &me(&ann), 200, PATIENCE);
+}
+
+/// Sends a message until it is queued, as a client does.
+#[track_caller]
+fn queue(person: &Person, channel: &str, id: &str) {
+    let request = Request::post(format!("/v1/channels/{channel}/messages"))
+        .header("Prefer", "respond-async")
+        .header("Idempotency-Key", id)
+        .json(&serde_json::json!({"body": words(id)}));
+    let since = Instant::now();
+    while person.call(request.clone()).status != 202 {
+        assert!(since.elapsed() < PATIENCE, "it is not taken");
+        sleep(Duration::from_millis(50));
+    }
 }
 
 #[test]
@@ -183,9 +201,8 @@ fn the_queue_tells_what_waits() {
     let ann = chat.register("ann");
     let channel = ann.create("lounge");
     chat.end("worker", Signal::TERM);
-    let mut socket = ann.connect();
     for number in 0..7 {
-        socket.tell(&channel, &format!("n{number}"), &words(number));
+        queue(&ann, &channel, &format!("n{number}"));
     }
     let status = chat.command(&["queue", "status", "--json"]).succeeded();
     let status: Value = serde_json::from_str(&status).unwrap();

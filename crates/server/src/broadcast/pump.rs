@@ -5,6 +5,7 @@
 
 mod change;
 mod epoch;
+mod moving;
 mod sockets;
 mod unstored;
 
@@ -55,6 +56,8 @@ struct Pump {
     sockets: Sockets,
     /// Sends that are not in the database yet.
     unstored: Unstored,
+    /// Where to go on asking clients to move: not always the same ones.
+    moved: usize,
     /// Channels with pending frames.
     busy: Vec<ChannelId>,
     tick: Tick,
@@ -71,6 +74,7 @@ impl Pump {
             channels: HashMap::new(),
             sockets: Sockets::default(),
             unstored: Unstored::default(),
+            moved: 0,
             busy: Vec::new(),
             tick: Tick::new(Instant::now()),
             sent: Vec::new(),
@@ -149,6 +153,10 @@ impl Pump {
                     self.metrics.told(close);
                     outbound.close(close);
                 }
+            }
+            Command::Move(count, within, asked) => {
+                // Whoever wanted to know has gone with the process.
+                let _ = asked.send(self.ask_to_move(count, within));
             }
             Command::Barrier(barrier) => {
                 self.flush();
@@ -391,7 +399,8 @@ impl Pump {
             // Nobody reads what this tick had for it.
             let _ = self.leave_channel(key, id);
         }
-        self.unstored.forget(key, &socket.unstored);
+        self.unstored
+            .forget(key, &socket.unstored, &socket.channels);
     }
 
     /// Writes everything pending.

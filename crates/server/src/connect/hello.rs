@@ -6,11 +6,12 @@ use std::sync::Arc;
 use banter_protocol::close::Close;
 use banter_protocol::entry::Level;
 use banter_protocol::frame::{Hello, Reset, ResetReason, ServerFrame, User, Welcome};
-use banter_protocol::id::{ChannelId, Position, Seq};
+use banter_protocol::id::{ChannelId, Position, Seq, UserId};
 use banter_protocol::resume::{self, Resume};
 use banter_protocol::session::Identity;
 use banter_protocol::websocket::text_frame;
 use banter_storage::bus::Topic;
+use banter_storage::log::{Change, Recent};
 
 use crate::app::App;
 use crate::broadcast::{Outbound, Subscription};
@@ -45,9 +46,10 @@ pub(super) async fn answer(
     app.verifier.standing(identity).map_err(refusal)?;
     let joined = app.channels.joined(identity.user);
     let joined = app.metrics.ask(Dependency::Database, "joined", joined);
-    let joined = joined.await.map_err(unavailable)?;
-    let read: BTreeMap<ChannelId, Seq> = joined.into_iter().collect();
-    let heads = heads(app, &read).await.map_err(unavailable)?;
+    let mut read: BTreeMap<ChannelId, Seq> =
+        joined.await.map_err(unavailable)?.into_iter().collect();
+    let heads = heads(app, identity.user, &mut read, &hello).await;
+    let heads = heads.map_err(unavailable)?;
     let (subscriptions, resets) = subscribe(app, &heads, &read, hello).await?;
     outbound.set_channels(heads.keys().copied().collect());
     let welcome = welcome(app, identity, heads);
@@ -60,10 +62,13 @@ pub(super) async fn answer(
     Ok(())
 }
 
-/// The newest entry of each channel, of which the database has shown `read`.
+/// The newest entry of each channel of the user, of which the database has shown `read`. What the
+/// log has and the database does not yet have corrects both.
 async fn heads(
     app: &App,
-    read: &BTreeMap<ChannelId, Seq>,
+    user: UserId,
+    read: &mut BTreeMap<ChannelId, Seq>,
+    hello: &Hello,
 ) -> banter_storage::Result<BTreeMap<ChannelId, Position>> {
     if app.log.level() == Level::Stored {
         // The database is the log.
@@ -71,8 +76,29 @@ async fn heads(
         let head = |(channel, seq): (&ChannelId, &Seq)| (*channel, Position { seq: *seq, epoch });
         return Ok(read.iter().map(head).collect());
     }
-    let channels: Vec<_> = read.keys().copied().collect();
-    Ok(app.log.heads(&channels).await?.into_iter().collect())
+    // A client names a channel whose join it has seen, which may not be stored yet.
+    let named = hello.resume.keys().filter_map(|name| name.parse().ok());
+    let named: Vec<_> = named
+        .filter(|channel| !read.contains_key(channel))
+        .collect();
+    let joined: Vec<_> = read.keys().copied().collect();
+    let mut heads = BTreeMap::new();
+    for (channel, Recent { head, change }) in app.log.recent(user, &joined, &named).await? {
+        match change {
+            Some(Change { joined: false, .. }) => {
+                read.remove(&channel);
+            }
+            Some(Change { seq, .. }) => {
+                let seen = read.entry(channel).or_default();
+                *seen = seq.max(*seen);
+            }
+            None => {}
+        }
+        if read.contains_key(&channel) {
+            heads.insert(channel, head);
+        }
+    }
+    Ok(heads)
 }
 
 fn unavailable(error: banter_storage::Error) -> Close {

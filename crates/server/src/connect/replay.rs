@@ -40,6 +40,9 @@ struct Replay {
     heard: bool,
     /// The last entry that may be written; the user has left with it.
     until: Option<Seq>,
+    /// Whether the pump knows of this end too. Before, it may still be telling of a time when the
+    /// user was back, and would take up what is written already.
+    agreed: bool,
     page: u32,
     /// Frames of the page at hand, last first.
     frames: Vec<Bytes>,
@@ -62,10 +65,11 @@ impl Replays {
             .iter()
             .position(|replay| replay.channel == channel);
         match (note, place) {
-            // Somebody who left and came back goes on where the replay is.
-            (Note::Replay { .. }, Some(place)) => {
-                self.running[place].until = None;
-                self.running[place].reported = false;
+            // Somebody who left and came back goes on where the replay is, up to a later end.
+            (Note::Replay { after, .. }, Some(place)) => {
+                let replay = &mut self.running[place];
+                replay.until = replay.until.filter(|until| *until > after);
+                replay.reported = false;
             }
             (Note::Replay { after, epoch, .. }, None) => self.running.push(Replay {
                 channel,
@@ -73,13 +77,19 @@ impl Replays {
                 epoch,
                 heard: false,
                 until: None,
+                agreed: false,
                 page: FIRST_PAGE,
                 frames: Vec::new(),
                 reported: false,
             }),
             (Note::Until { seq, .. }, Some(place)) => {
-                self.running[place].until = Some(seq);
-                self.running[place].reported = false;
+                let replay = &mut self.running[place];
+                // Beyond it the user was back, as the database knew; the pump will say so next.
+                if replay.after <= seq {
+                    replay.until = Some(seq);
+                    replay.agreed = true;
+                    replay.reported = false;
+                }
             }
             (Note::Live { .. }, Some(place)) => {
                 self.running.swap_remove(place);
@@ -103,9 +113,12 @@ impl Replays {
         let replay = &mut self.running[place];
         if replay.frames.is_empty() && !replay.read(app, outbound.user()).await? {
             let (channel, at, epoch) = (replay.channel, replay.after, replay.epoch);
-            if replay.until.is_some() {
+            if replay.until.is_some() && replay.agreed {
                 self.running.swap_remove(place);
                 app.broadcast.finished(outbound, channel).await;
+            } else if replay.until.is_some() {
+                // The pump will come to this end.
+                replay.reported = true;
             } else {
                 replay.reported = true;
                 app.broadcast.caught_up(outbound, channel, at, epoch).await;
@@ -144,7 +157,9 @@ impl Replay {
             && app.channels.membership(self.channel, user).await?.is_none()
         {
             records.truncate(place + 1);
-            self.until = Some(records[place].entry.seq);
+            let end = Some(records[place].entry.seq);
+            self.agreed &= self.until == end;
+            self.until = end;
         }
         let Some(last) = records.last() else {
             return Ok(false);
@@ -184,5 +199,70 @@ impl Replay {
             self.frames.pop();
         }
         piece.freeze()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CHANNEL: ChannelId = ChannelId::from_bytes([9; 16]);
+
+    fn again(after: Seq) -> Note {
+        Note::Replay {
+            channel: CHANNEL,
+            after,
+            epoch: None,
+        }
+    }
+
+    fn until(seq: Seq) -> Note {
+        let channel = CHANNEL;
+        Note::Until { channel, seq }
+    }
+
+    /// A replay that has read up to there.
+    fn at(after: Seq) -> Replays {
+        let mut replays = Replays::default();
+        replays.take(again(after));
+        replays
+    }
+
+    fn state(replays: &Replays) -> Vec<(Seq, Option<Seq>, bool)> {
+        let state = |it: &Replay| (it.after, it.until, it.agreed);
+        replays.running.iter().map(state).collect()
+    }
+
+    #[test]
+    fn who_left_gets_what_comes_before() {
+        let mut replays = at(5);
+        replays.take(until(8));
+        assert_eq!(state(&replays), [(5, Some(8), true)]);
+    }
+
+    #[test]
+    fn a_replay_that_is_ahead_of_its_pump_writes_nothing_twice() {
+        // The user has left with 5 and come back with 6; both were read, the pump is behind.
+        let mut replays = at(7);
+        replays.take(until(5));
+        assert_eq!(state(&replays), [(7, None, false)]);
+        replays.take(again(5));
+        assert_eq!(state(&replays), [(7, None, false)]);
+        assert!(replays.is_active());
+    }
+
+    #[test]
+    fn an_end_that_the_pump_comes_to_later_stays() {
+        // Left with 5, back with 6, left with 7: the last end was read.
+        let mut replays = at(7);
+        replays.running[0].until = Some(7);
+        replays.take(until(5));
+        replays.take(again(5));
+        assert_eq!(state(&replays), [(7, Some(7), false)]);
+        replays.take(until(7));
+        assert_eq!(state(&replays), [(7, Some(7), true)]);
+        // And once more: with 8 a membership begins that the replay has not seen.
+        replays.take(again(7));
+        assert_eq!(state(&replays)[0].1, None);
     }
 }

@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use banter_storage::log::redis::drain::Progress;
+use banter_storage::log::drain::Progress;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
 

@@ -36,8 +36,8 @@ pub(super) async fn start(process: &Process) -> Result<Running, StartError> {
     let database = Database::from(sqlite);
     let entries = Entries::new(&database);
     let probe = Probe::File(entries.clone());
-    process.health.watch(Dependency::Database, probe);
-    process.health.watch(Dependency::Log, Probe::FileLog);
+    process.watch(Dependency::Database, probe);
+    process.watch(Dependency::Log, Probe::FileLog);
     let (origin, metrics) = (&process.public_origin, &process.metrics);
     let login = Login::start(settings, origin, &database, None, metrics).await?;
     let backends = Backends {

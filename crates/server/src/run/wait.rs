@@ -119,9 +119,7 @@ pub(super) async fn database(
     };
     wait.over();
     let entries = banter_storage::entries::Entries::new(&Database::from(postgres.clone()));
-    process
-        .health
-        .watch(Dependency::Database, Probe::Database(entries));
+    process.watch(Dependency::Database, Probe::Database(entries));
     Ok(postgres)
 }
 
@@ -143,9 +141,7 @@ pub(super) async fn queue(process: &Process) -> Result<Redis, StartError> {
         }
     };
     wait.over();
-    process
-        .health
-        .watch(Dependency::Log, Probe::Log(redis.clone()));
+    process.watch(Dependency::Log, Probe::Log(redis.clone()));
     Ok(redis)
 }
 

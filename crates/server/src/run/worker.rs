@@ -1,6 +1,6 @@
 //! A process that stores what is queued. It keeps nothing, and any number of them share the work.
 
-use banter_storage::log::redis::drain::Drain;
+use banter_storage::log::drain::Drain;
 use banter_storage::postgres;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;

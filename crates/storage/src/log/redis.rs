@@ -20,27 +20,33 @@ pub(crate) mod record;
 mod reply;
 mod shard;
 mod stored;
+mod waiting;
 
 pub use shard::{SHARDS, Shard};
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use banter_protocol::id::{ChannelId, Epoch, Position, Seq};
+use banter_protocol::id::{ChannelId, Epoch, Position, Seq, UserId};
+use banter_protocol::limit;
+use redis::Value;
 
 use self::epochs::{Epochs, Era};
 use self::memory::Memory;
 use self::reply::Reply;
 use self::stored::Stored;
+use self::waiting::Waiting;
 use crate::entries::Record;
 use crate::error::{Error, Result};
+use crate::log::{Change, Recent};
 use crate::postgres::Postgres;
 use crate::redis::{Call, Redis, Script};
 
 static APPEND: Script = Script::new(include_str!("redis/append.lua"));
 static SEED: Script = Script::new(include_str!("redis/seed.lua"));
 static HEADS: Script = Script::new(include_str!("redis/heads.lua"));
+static RECENT: Script = Script::new(include_str!("redis/recent.lua"));
 static TAIL: Script = Script::new(include_str!("redis/tail.lua"));
 static INSTALL: Script = Script::new(include_str!("redis/install.lua"));
 static OPEN: Script = Script::new(include_str!("redis/open.lua"));
@@ -52,20 +58,20 @@ static WORKERS: Script = Script::new(include_str!("redis/workers.lua"));
 static QUEUE: Script = Script::new(include_str!("redis/queue.lua"));
 
 /// All of them.
-pub(crate) static SCRIPTS: [&Script; 12] = [
-    &APPEND, &SEED, &HEADS, &TAIL, &INSTALL, &OPEN, &BACKLOG, &TAKE, &COMMIT, &LEASE, &WORKERS,
-    &QUEUE,
+pub(crate) static SCRIPTS: [&Script; 13] = [
+    &APPEND, &SEED, &HEADS, &RECENT, &TAIL, &INSTALL, &OPEN, &BACKLOG, &TAKE, &COMMIT, &LEASE,
+    &WORKERS, &QUEUE,
 ];
 
 /// How often a call starts again because the epoch changed or a channel had to be seeded.
 const ATTEMPTS_MAX: u32 = 6;
-/// Waits between two looks whether an entry is stored, doubled up to the second.
-const STORED_POLL: [Duration; 2] = [Duration::from_millis(4), Duration::from_millis(64)];
 
 /// The log of a cluster. Cloning shares it.
 #[derive(Debug, Clone)]
 pub struct RedisLog {
     shared: Arc<Shared>,
+    /// Entries that a channel takes in a second.
+    pace: u32,
 }
 
 #[derive(Debug)]
@@ -74,6 +80,7 @@ struct Shared {
     database: Stored,
     epochs: Arc<Epochs>,
     memory: Arc<Memory>,
+    waiting: Waiting,
 }
 
 /// What a channel has that is not in the database yet.
@@ -93,7 +100,7 @@ impl RedisLog {
     /// The log in `redis`, over the database that its workers store it in. Nothing is asked yet.
     #[must_use]
     pub fn new(redis: Redis, database: Postgres) -> Self {
-        let database = Stored::new(database);
+        let database = Stored::new(database, redis.deadline());
         let epochs = Arc::new(Epochs::new(redis.clone(), database.clone()));
         Self {
             shared: Arc::new(Shared {
@@ -101,7 +108,19 @@ impl RedisLog {
                 database,
                 epochs,
                 memory: Arc::default(),
+                waiting: Waiting::default(),
             }),
+            pace: limit::CHANNEL_ENTRIES_PER_SECOND,
+        }
+    }
+
+    /// The same log, which takes so many entries of a channel in a second, at least 1. All gateways
+    /// should be told the same.
+    #[must_use]
+    pub fn paced(self, entries_per_second: u32) -> Self {
+        Self {
+            pace: entries_per_second.max(1),
+            ..self
         }
     }
 
@@ -124,9 +143,13 @@ impl RedisLog {
                 Reply::Done(mut values) => {
                     let stored = reply::number(values.next())?;
                     let top = reply::number(values.next())?;
-                    let records = values.map(|entry| record::read(channel, &reply::bytes(entry)?));
+                    let epoch = era.epoch(shard);
+                    let numbers = after.max(stored) + 1..;
+                    let records = numbers.zip(values).map(|(seq, entry)| {
+                        Ok(record::read_as(channel, seq, epoch, &reply::bytes(entry)?).0)
+                    });
                     return Ok(Tail {
-                        epoch: era.epoch(shard),
+                        epoch,
                         stored,
                         top,
                         records: records.collect::<Result<_>>()?,
@@ -166,23 +189,24 @@ impl RedisLog {
         position: Position,
         within: Duration,
     ) -> Result<()> {
-        let deadline = Instant::now() + within;
-        let mut wait = STORED_POLL[0];
-        loop {
-            let found = self.numbers("stored", &[channel]).await?;
-            let stored = found.get(&channel).copied().ok_or_else(restless)?;
-            if stored.seq >= position.seq {
-                return self.still_there(channel, position, stored.epoch).await;
+        let waiting = async {
+            let mut watched = self.watch_stored(channel);
+            loop {
+                let seen = *watched.borrow_and_update();
+                match seen {
+                    Some(stored) if stored.seq >= position.seq => {
+                        return self.still_there(channel, position, stored.epoch).await;
+                    }
+                    Some(stored) if stored.epoch != position.epoch => {
+                        self.still_unstored(channel, position).await?;
+                    }
+                    _ => {}
+                }
+                watched.changed().await.map_err(|_| restless())?;
             }
-            if stored.epoch != position.epoch {
-                self.still_unstored(channel, position).await?;
-            }
-            if Instant::now() + wait > deadline {
-                return Err(Error::Unavailable("not stored in time".into()));
-            }
-            tokio::time::sleep(wait).await;
-            wait = STORED_POLL[1].min(wait * 2);
-        }
+        };
+        let late = |_| Error::Unavailable("not stored in time".into());
+        tokio::time::timeout(within, waiting).await.map_err(late)?
     }
 
     /// What is stored at a number of an older epoch may be another entry.
@@ -210,6 +234,41 @@ impl RedisLog {
         of: &str,
         channels: &[ChannelId],
     ) -> Result<HashMap<ChannelId, Position>> {
+        let read = |head, _: &[Value]| Ok(head);
+        self.each(&HEADS, (of, 1), channels, true, read).await
+    }
+
+    /// See [`crate::log::Log::recent`].
+    pub(super) async fn recent(
+        &self,
+        user: UserId,
+        joined: &[ChannelId],
+        named: &[ChannelId],
+    ) -> Result<HashMap<ChannelId, Recent>> {
+        let user = record::hex(user.as_bytes());
+        let read = |head, more: &[Value]| {
+            let change = match more.first() {
+                Some(Value::BulkString(text)) if !text.is_empty() => Some(change(text)?),
+                _ => None,
+            };
+            Ok(Recent { head, change })
+        };
+        let mut recent = self.each(&RECENT, (&user, 2), joined, true, read).await?;
+        // Whoever joined one of these lately has readied it; nobody fills Redis with others.
+        recent.extend(self.each(&RECENT, (&user, 2), named, false, read).await?);
+        Ok(recent)
+    }
+
+    /// Asks the shards of all channels, with an argument, for so many values a channel, the first
+    /// of them a number that is missing until the channel was seeded: it is, or is left out.
+    async fn each<T>(
+        &self,
+        script: &'static Script,
+        (argument, width): (&str, usize),
+        channels: &[ChannelId],
+        seeds: bool,
+        read: impl Fn(Position, &[Value]) -> Result<T>,
+    ) -> Result<HashMap<ChannelId, T>> {
         let mut left: Vec<ChannelId> = channels.to_vec();
         let mut found = HashMap::with_capacity(left.len());
         for _ in 0..ATTEMPTS_MAX {
@@ -221,8 +280,8 @@ impl RedisLog {
             let calls: Vec<Call> = groups
                 .iter()
                 .map(|(shard, group)| {
-                    let mut call = HEADS.call(&shard.key("epoch"));
-                    call.arg(era.token(*shard)).arg(of);
+                    let mut call = script.call(&shard.key("epoch"));
+                    call.arg(era.token(*shard)).arg(argument);
                     for n in group {
                         call.arg(record::hex(left[*n].as_bytes()));
                     }
@@ -236,17 +295,19 @@ impl RedisLog {
                     self.shared.epochs.forget(&era);
                     continue;
                 };
-                for (n, value) in group.iter().zip(values) {
-                    if value == redis::Value::Nil {
+                for (n, values) in group.iter().zip(values.as_slice().chunks(width)) {
+                    if values[0] == Value::Nil {
                         unseeded.push(left[*n]);
                         continue;
                     }
-                    let seq = reply::number(Some(value))?;
+                    let seq = reply::number(Some(values[0].clone()))?;
                     let epoch = era.epoch(*shard);
-                    found.insert(left[*n], Position { seq, epoch });
+                    found.insert(left[*n], read(Position { seq, epoch }, &values[1..])?);
                 }
             }
-            if !unseeded.is_empty() {
+            if !seeds {
+                left.retain(|channel| !unseeded.contains(channel));
+            } else if !unseeded.is_empty() {
                 self.seed(&era, &unseeded).await?;
             }
             left.retain(|channel| !found.contains_key(channel));
@@ -254,8 +315,13 @@ impl RedisLog {
         Err(restless())
     }
 
+    /// What holds now. Finding out may take longer than a caller may wait; then it goes on, and a
+    /// later one profits.
     async fn era(&self) -> Result<Arc<Era>> {
-        self.shared.epochs.era().await
+        let finding = self.shared.epochs.era();
+        tokio::time::timeout(self.shared.redis.deadline(), finding)
+            .await
+            .map_err(|_| Error::Unavailable("the log is being made ready".into()))?
     }
 
     /// Readies channels for the epoch of `era`. A stale one is found out by the next call.
@@ -277,6 +343,17 @@ impl RedisLog {
         self.shared.redis.run(era.connection(), &calls).await?;
         Ok(())
     }
+}
+
+/// A remembered change: `seq epoch ms` of a join, `L seq` of a leave.
+fn change(text: &[u8]) -> Result<Change> {
+    let text = std::str::from_utf8(text).map_err(|_| reply::unexpected())?;
+    let (joined, rest) = text
+        .strip_prefix("L ")
+        .map_or((true, text), |rest| (false, rest));
+    let seq = rest.split(' ').next().and_then(|seq| seq.parse().ok());
+    let seq = seq.ok_or_else(reply::unexpected)?;
+    Ok(Change { seq, joined })
 }
 
 fn restless() -> Error {

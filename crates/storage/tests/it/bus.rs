@@ -9,6 +9,7 @@ use banter_protocol::text::{Body, Username};
 use banter_storage::accounts::{Accounts, NewAccount};
 use banter_storage::bus::{Bus, Changed, Event, RedisBus, Topic};
 use banter_storage::channels::Channels;
+use banter_storage::gossip::{Gossip, Standing};
 use banter_storage::log::redis::drain::Drain;
 use banter_storage::log::{Act, Append, Log, RedisLog, Shard};
 use banter_storage::postgres::Role;
@@ -18,14 +19,14 @@ use tokio::sync::mpsc;
 use crate::fixture::{channel, new_channel};
 use crate::seed::Seed;
 use crate::servers::postgres::shared;
-use crate::servers::redis::Server as RedisServer;
+use crate::servers::redis::Server;
 
 /// How long anything may take.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Servers with accounts and channels.
 struct Cluster {
-    redis: RedisServer,
+    redis: Server,
     url: String,
     users: Vec<(UserId, Username)>,
 }
@@ -55,7 +56,7 @@ impl Cluster {
             let _ = Channels::new(&database).create(&new).await.unwrap();
         }
         Self {
-            redis: RedisServer::start(),
+            redis: Server::start(),
             url,
             users,
         }
@@ -299,8 +300,7 @@ async fn a_lost_log_rewinds_and_a_kept_one_goes_on() {
     gateway.until("three", |heard| heard.top(lost) == 3).await;
 
     // Emptied: only what was stored is left.
-    let mut raw = cluster.redis.connection();
-    redis::cmd("FLUSHALL").exec(&mut raw).unwrap();
+    cluster.redis.command::<()>(&["FLUSHALL"]);
     let again = gateway
         .append(vec![cluster.message(0, lost, "again")])
         .await;
@@ -319,7 +319,12 @@ async fn a_lost_log_rewinds_and_a_kept_one_goes_on() {
         .until("the newest", |heard| heard.top(lost) == 3)
         .await;
 
-    // Restarted with everything: another epoch, and nothing is lost.
+    restarted_with_everything(&mut cluster, &mut gateway, kept).await;
+}
+
+/// Another epoch, and nothing is lost.
+async fn restarted_with_everything(cluster: &mut Cluster, gateway: &mut Gateway, kept: ChannelId) {
+    let before = gateway.bus.epoch(kept);
     gateway
         .append(vec![cluster.message(0, kept, "in the log")])
         .await;
@@ -341,7 +346,7 @@ async fn a_lost_log_rewinds_and_a_kept_one_goes_on() {
         .until("what came after", |heard| heard.top(kept) == 4)
         .await;
     let epoch = gateway.heard.lost[&Shard::of(kept)];
-    assert!(epoch > again[0].epoch);
+    assert!(Some(epoch) > before);
     assert!(
         gateway
             .heard
@@ -364,12 +369,10 @@ async fn a_gateway_hears_nothing_of_channels_that_nobody_here_wants() {
     }
     let listeners = |it: ChannelId| -> u64 {
         let name = format!("c:{}", it.to_string().replace('-', ""));
-        let mut raw = cluster.redis.connection();
-        let asked = redis::cmd("PUBSUB")
-            .arg("NUMSUB")
-            .arg(name)
-            .query::<(String, u64)>(&mut raw);
-        asked.unwrap().1
+        let asked = cluster
+            .redis
+            .command::<(String, u64)>(&["PUBSUB", "NUMSUB", &name]);
+        asked.1
     };
     assert_eq!((listeners(wanted), listeners(other)), (2, 0));
     drop(brief);
@@ -426,13 +429,8 @@ async fn a_users_joins_are_heard_even_where_the_word_was_lost() {
         })
         .await;
     // The connection is gone while the user joins, and the worker tells it to nobody.
-    let mut raw = cluster.redis.connection();
-    let kill = redis::cmd("CLIENT")
-        .arg("KILL")
-        .arg("TYPE")
-        .arg("pubsub")
-        .clone();
-    kill.query::<u64>(&mut raw).unwrap();
+    let kill = ["CLIENT", "KILL", "TYPE", "pubsub"];
+    assert_eq!(cluster.redis.command::<u64>(&kill), 1);
     let at = gateway
         .append(vec![cluster.append(1, channel(2), Act::Join)])
         .await[0];
@@ -468,4 +466,24 @@ async fn a_receiver_that_sleeps_costs_no_memory_and_misses_nothing() {
         .until("all of it", |heard| heard.top(it) == head.seq)
         .await;
     assert_eq!(gateway.heard.channels[&it].len() as Seq, head.seq);
+}
+
+#[tokio::test]
+async fn gateways_hear_how_the_others_stand_until_they_are_gone() {
+    let cluster = Cluster::start(0).await;
+    let one = Gossip::new(cluster.redis().await, "one".to_owned());
+    let two = Gossip::new(cluster.redis().await, "two".to_owned());
+    let standing = |sockets| Standing {
+        sockets,
+        opened: 7,
+        ready: sockets > 1,
+    };
+    assert_eq!(one.exchange(standing(1)).await.unwrap(), []);
+    assert_eq!(two.exchange(standing(2)).await.unwrap(), [standing(1)]);
+    assert_eq!(one.exchange(standing(3)).await.unwrap(), [standing(2)]);
+    // What a process that ends leaves behind ends soon after it.
+    let left: u64 = cluster.redis.command(&["PTTL", "gossip:two"]);
+    assert!(left <= 5_000, "{left}");
+    cluster.redis.command::<()>(&["DEL", "gossip:two"]);
+    assert_eq!(one.exchange(standing(3)).await.unwrap(), []);
 }

@@ -5,6 +5,7 @@ pub(crate) mod postgres;
 pub(crate) mod redis;
 
 use std::fs;
+use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::net::TcpListener;
 use std::os::unix::fs::chown;
 use std::os::unix::process::CommandExt as _;
@@ -68,10 +69,16 @@ impl Drop for Place {
     }
 }
 
-/// A port that nobody uses, for as long as nobody else takes it.
+/// A port that nobody uses. It is not one of those that connections are given at their other end:
+/// such a port may be gone when a server that was stopped comes back.
 pub(crate) fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap().port()
+    loop {
+        let random = RandomState::new().build_hasher().finish();
+        let port = 15_000 + u16::try_from(random % 17_000).unwrap();
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
 }
 
 /// The output of a command that succeeds.

@@ -2,8 +2,6 @@
 //! that die, of a Redis that comes back with too little, and of clients who send again. With all
 //! rules every promise holds; each rule is needed, for without it some history breaks a promise.
 
-#![expect(clippy::print_stdout, reason = "figures for whoever runs the test")]
-
 mod clients;
 mod gateway;
 mod install;
@@ -22,7 +20,7 @@ const WITHOUT: u64 = 400;
 
 #[test]
 fn with_all_rules_every_promise_is_kept() {
-    println!("seeds 0..{ALL}");
+    eprintln!("seeds 0..{ALL}");
     for seed in 0..ALL {
         let broken = world::run(seed, Rules::all());
         assert_eq!(broken, Ok(()), "seed {seed}");
@@ -31,14 +29,14 @@ fn with_all_rules_every_promise_is_kept() {
 
 #[test]
 fn each_rule_is_needed() {
-    println!("of {WITHOUT} histories, seeds from 0, broken without each rule:");
+    eprintln!("of {WITHOUT} histories, seeds from 0, broken without each rule:");
     let mut useless = Vec::new();
     for rule in RULES {
         let broken: Vec<_> = (0..WITHOUT)
             .filter_map(|seed| Some((seed, world::run(seed, Rules::without(rule)).err()?)))
             .collect();
         let first = broken.first();
-        println!("{:4}  {rule:?}, first: {first:?}", broken.len());
+        eprintln!("{:4}  {rule:?}, first: {first:?}", broken.len());
         useless.extend(first.is_none().then_some(rule));
     }
     assert!(useless.is_empty(), "nothing shows what {useless:?} are for");

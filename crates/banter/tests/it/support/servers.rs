@@ -2,10 +2,10 @@
 //! directories of their own. Nothing of them outlives the tests, however these end.
 
 mod postgres;
-mod redis;
+mod redis_server;
 
 pub(crate) use postgres::database;
-pub(crate) use redis::Redis;
+pub(crate) use redis_server::Redis;
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};

@@ -2,7 +2,7 @@
 //! not heard here, a hint from the bus stands in for it.
 
 use banter_protocol::close::Close;
-use banter_protocol::id::UserId;
+use banter_protocol::id::{ChannelId, Position, UserId};
 use banter_storage::bus::Changed;
 
 use super::Pump;
@@ -26,20 +26,15 @@ impl Pump {
                 // Its `hello` has read this join from the database, before the bus told of it.
                 continue;
             }
-            socket.changed(id, at, true);
-            if socket.ended.contains(&id) {
-                // A replay of the former membership is still being written: it simply goes on.
-                socket.ended.retain(|ended| *ended != id);
-                socket.channels.push(id);
-                socket.replay(id, at.seq - 1, Some(at.epoch));
-                let first = self.channel(id).watch();
-                self.census.watches(id, first);
-            } else {
-                // Its entry is the next of this channel, so nothing needs to be read; unless this
-                // is an old entry, and the channel is only now heard again.
-                let heard = self.channel(id).was_heard();
-                self.admit(key, id, at.seq - 1, Some(at.epoch), heard);
+            socket.changed(id, at);
+            self.note_join(key, id, at);
+            if self.goes_on(key, id, at) {
+                continue;
             }
+            // Its entry is the next of this channel, so nothing needs to be read; unless this
+            // is an old entry, and the channel is only now heard again.
+            let heard = self.channel(id).was_heard();
+            self.admit(key, id, at.seq - 1, Some(at.epoch), heard);
         }
     }
 
@@ -51,7 +46,7 @@ impl Pump {
                 continue;
             };
             if socket.attached {
-                socket.changed(id, at, false);
+                socket.changed(id, at);
                 socket.outbound.set_member(id, false);
                 self.part(key, id, at.seq);
             } else {
@@ -77,20 +72,22 @@ impl Pump {
                 socket.early(Early::new(id, at.seq, joined));
                 continue;
             }
-            let is_old = socket.last_change(id).is_some_and(|last| {
-                let known = (last.position.epoch, last.position.seq);
-                known >= (at.epoch, at.seq)
-            });
+            let is_old = socket
+                .last_change(id)
+                .is_some_and(|last| (last.epoch, last.seq) >= (at.epoch, at.seq));
             let takes_part = socket.channels.contains(&id);
             match (joined, takes_part) {
                 _ if is_old => {}
                 (true, true) => {}
                 (true, false) => {
-                    socket.changed(id, at, true);
+                    socket.changed(id, at);
                     socket.outbound.set_member(id, true);
-                    self.admit(key, id, at.seq - 1, None, false);
+                    self.note_join(key, id, at);
+                    if !self.goes_on(key, id, at) {
+                        self.admit(key, id, at.seq - 1, None, false);
+                    }
                 }
-                (false, false) => socket.changed(id, at, false),
+                (false, false) => socket.changed(id, at),
                 // The entry comes by itself, in its turn. If it has come already, this socket was
                 // not there yet and was let in by what had been read before: it reads again.
                 (false, true) if top.is_none_or(|top| top >= at.seq) => {
@@ -98,6 +95,27 @@ impl Pump {
                 }
                 (false, true) => {}
             }
+        }
+    }
+
+    /// A replay of the former membership may still be being written: it simply goes on.
+    fn goes_on(&mut self, key: u32, id: ChannelId, joined: Position) -> bool {
+        let socket = self.sockets.get(key);
+        let Some(socket) = socket.filter(|socket| socket.ended.contains(&id)) else {
+            return false;
+        };
+        socket.ended.retain(|ended| *ended != id);
+        socket.channels.push(id);
+        socket.replay(id, joined.seq - 1, Some(joined.epoch));
+        let first = self.channel(id).watch();
+        self.census.watches(id, first);
+        true
+    }
+
+    /// Where epochs can change, a join counts for certain once it is stored.
+    fn note_join(&mut self, key: u32, id: ChannelId, at: Position) {
+        if self.bus.epoch(id).is_some() {
+            self.unstored.add_join(id, key, at);
         }
     }
 }

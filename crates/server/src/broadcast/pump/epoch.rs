@@ -37,14 +37,15 @@ impl Pump {
             head: Some(head),
         });
         let reset = text_frame(&reset.to_json());
-        for key in channel.rewind(head) {
-            let Some(socket) = self.sockets.get(key) else {
-                continue;
-            };
-            if socket.last_change(id).is_some_and(|last| last.joined) {
-                // Perhaps the join is what was lost.
+        let live = channel.rewind(head);
+        // Perhaps the join is what was lost.
+        for key in self.unstored.take_joins(id) {
+            if let Some(socket) = self.sockets.get(key) {
                 socket.outbound.close(Close::Unavailable);
-            } else {
+            }
+        }
+        for key in live {
+            if let Some(socket) = self.sockets.get(key) {
                 socket.outbound.push(&reset);
             }
         }

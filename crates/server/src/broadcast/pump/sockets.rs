@@ -36,6 +36,8 @@ pub(super) struct Socket {
     pub(super) unstored: Vec<ChannelId>,
     /// Memberships of its user that have changed since it is attached, the last change of each.
     changes: Vec<LastChange>,
+    /// Whether its client was asked to move.
+    is_moving: bool,
     /// What this tick has for it.
     owed: Vec<Bytes>,
     /// Keeps word of its user's memberships coming.
@@ -44,10 +46,9 @@ pub(super) struct Socket {
 
 /// The last change of a membership.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct LastChange {
+struct LastChange {
     channel: ChannelId,
-    pub(super) position: Position,
-    pub(super) joined: bool,
+    position: Position,
 }
 
 impl Socket {
@@ -69,23 +70,20 @@ impl Socket {
     }
 
     /// A membership has changed.
-    pub(super) fn changed(&mut self, channel: ChannelId, position: Position, joined: bool) {
+    pub(super) fn changed(&mut self, channel: ChannelId, position: Position) {
         self.changes.retain(|known| known.channel != channel);
         if self.changes.len() >= limit::CHANNELS_PER_USER {
             // The oldest: nobody tells of it any more.
             self.changes.remove(0);
         }
-        self.changes.push(LastChange {
-            channel,
-            position,
-            joined,
-        });
+        self.changes.push(LastChange { channel, position });
     }
 
     /// The last change of this membership.
-    pub(super) fn last_change(&self, channel: ChannelId) -> Option<LastChange> {
+    pub(super) fn last_change(&self, channel: ChannelId) -> Option<Position> {
         let mut changes = self.changes.iter();
-        changes.find(|known| known.channel == channel).copied()
+        let last = changes.find(|known| known.channel == channel)?;
+        Some(last.position)
     }
 }
 
@@ -125,6 +123,7 @@ impl Sockets {
             ended: Vec::new(),
             unstored: Vec::new(),
             changes: Vec::new(),
+            is_moving: false,
             owed: Vec::new(),
             _user: user,
         });
@@ -161,6 +160,27 @@ impl Sockets {
         };
         let sockets = self.slots.iter().flatten().filter(replays);
         sockets.map(|socket| &socket.outbound)
+    }
+
+    /// How many numbers there are, used or not.
+    pub(super) fn slots(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// At most `count` attached sockets whose clients were not asked to move yet, from a number on
+    /// and round again; now they are.
+    pub(super) fn take_movable(&mut self, from: usize, count: usize) -> Vec<Arc<Outbound>> {
+        let from = from.min(self.slots.len());
+        let (before, after) = self.slots.split_at_mut(from);
+        let sockets = after.iter_mut().chain(before).flatten();
+        sockets
+            .filter(|socket| socket.attached && !socket.is_moving)
+            .take(count)
+            .map(|socket| {
+                socket.is_moving = true;
+                socket.outbound.clone()
+            })
+            .collect()
     }
 
     /// The sockets that are meant.

@@ -256,23 +256,27 @@ async fn a_rewind_resets_who_is_live_and_goes_on_from_the_head() {
     }
     let reset = "{reset,channel:#1,reason:epoch,seq:5,epoch:2}";
     assert_eq!(ann.frames().await, ["6/1", "7/1", reset, "6/2", "7/2"]);
-    // One whose join may be what was lost reads anew.
-    let bob = world.registered(2).await;
-    bob.outbound.set_channels(Vec::new());
-    world
-        .pump
-        .obey(Command::Attach(bob.outbound.clone(), Vec::new()));
-    world.deliver(
-        channel(1),
-        at(8, 2),
-        Some(Change {
-            user: user(2),
-            joined: true,
-        }),
+}
+
+#[tokio::test]
+async fn who_is_live_since_a_join_that_may_be_lost_asks_anew() {
+    let mut world = World::new().await;
+    let (bob, mut eve) = (
+        world.live(2, channel(1), at(6, 1)).await,
+        world.live(3, channel(1), at(6, 1)).await,
     );
-    world.pump.obey(Command::Rewind(channel(1), at(7, 3)));
+    for (client, seq) in [(&bob, 6), (&eve, 4)] {
+        let key = client.outbound.key();
+        world.pump.unstored.add_join(channel(1), key, at(seq, 1));
+    }
+    world.pump.obey(Command::Store(channel(1), at(5, 1)));
+    // That there is another entry at its number proves nothing.
+    world.pump.obey(Command::Store(channel(1), at(7, 2)));
+    world.pump.obey(Command::Rewind(channel(1), at(7, 2)));
     assert_eq!(bob.closing(), Some(Close::Unavailable));
-    assert_eq!(ann.closing(), None);
+    assert_eq!(eve.closing(), None);
+    let reset = "{reset,channel:#1,reason:epoch,seq:7,epoch:2}";
+    assert_eq!(eve.frames().await, [reset]);
 }
 
 #[tokio::test]
@@ -324,4 +328,34 @@ async fn a_hint_of_a_leave_waits_for_its_entry_or_has_the_socket_ask_anew() {
     let bob = world.live(2, channel(1), at(9, 1)).await;
     world.changed(2, channel(1), at(8, 1), false);
     assert_eq!(bob.closing(), Some(Close::Unavailable));
+}
+
+#[tokio::test]
+async fn a_replay_of_the_former_membership_goes_on_after_a_hint_too() {
+    let mut world = World::new().await;
+    let mut ann = world.live(1, channel(1), at(9, 1)).await;
+    let mut bob = world.registered(2).await;
+    world.attach(&bob, channel(1), at(2, 1), 9);
+    let leave = Change {
+        user: user(2),
+        joined: false,
+    };
+    world.deliver(channel(1), at(10, 1), Some(leave));
+    world.changed(2, channel(1), at(11, 1), true);
+    world.deliver(channel(1), at(11, 1), None);
+    // His task has begun with the first note, and is told with the last one to go on.
+    let notes = bob.outbound.take_notes();
+    assert!(
+        matches!(
+            notes[..],
+            [
+                Note::Replay { after: 2, .. },
+                Note::Until { seq: 10, .. },
+                Note::Replay { after: 10, .. },
+            ]
+        ),
+        "{notes:?}"
+    );
+    assert!(bob.frames().await.is_empty(), "what he lacks comes first");
+    assert_eq!(ann.frames().await, ["10/1", "11/1"]);
 }

@@ -18,6 +18,8 @@ use crate::broadcast::{Acknowledgement, Outbound, Unstored as Queued};
 #[derive(Debug, Default)]
 pub(super) struct Unstored {
     channels: HashMap<ChannelId, Sends>,
+    /// Sockets that are live since a join that is not known to be stored.
+    joins: HashMap<ChannelId, Vec<(u32, Position)>>,
     /// The newest epoch of each shard that the losers have been told of.
     epochs: [Epoch; SHARDS as usize],
 }
@@ -52,8 +54,26 @@ impl Unstored {
         }
     }
 
+    /// A socket is live since this join.
+    pub(super) fn add_join(&mut self, channel: ChannelId, key: u32, at: Position) {
+        self.joins.entry(channel).or_default().push((key, at));
+    }
+
+    /// The sockets that are live since a join which a new epoch may not have.
+    pub(super) fn take_joins(&mut self, channel: ChannelId) -> Vec<u32> {
+        let joins = self.joins.remove(&channel).unwrap_or_default();
+        joins.into_iter().map(|(key, _)| key).collect()
+    }
+
     /// The channel is stored up to there; returns who is to hear up to where.
     fn store(&mut self, channel: ChannelId, stored: Position) -> Vec<(u32, Position)> {
+        if let Some(joins) = self.joins.get_mut(&channel) {
+            // Only its own epoch proves that the entry at its number is this join.
+            joins.retain(|(_, at)| at.epoch != stored.epoch || at.seq > stored.seq);
+            if joins.is_empty() {
+                self.joins.remove(&channel);
+            }
+        }
         let Some(sends) = self.channels.get_mut(&channel) else {
             return Vec::new();
         };
@@ -103,12 +123,17 @@ impl Unstored {
 
     #[cfg(test)]
     pub(super) fn is_empty(&self) -> bool {
-        self.channels.is_empty()
+        self.channels.is_empty() && self.joins.is_empty()
     }
 
-    /// A socket is gone; it has sent to these channels.
-    pub(super) fn forget(&mut self, key: u32, channels: &[ChannelId]) {
-        for channel in channels {
+    /// A socket is gone; it has sent to these channels, and is perhaps live in those.
+    pub(super) fn forget(&mut self, key: u32, sent: &[ChannelId], live: &[ChannelId]) {
+        for channel in live {
+            if let Some(joins) = self.joins.get_mut(channel) {
+                joins.retain(|(socket, _)| *socket != key);
+            }
+        }
+        for channel in sent {
             let Some(sends) = self.channels.get_mut(channel) else {
                 continue;
             };

@@ -116,11 +116,12 @@ impl Driver {
                     Ok(done) => self.take(done),
                     Err(error) => tracing::error!(%error, "a task of the bus has failed"),
                 },
-                room = events.reserve(), if !self.outbox.is_empty() => match (room, self.outbox.pop()) {
-                    (Ok(room), Some(event)) => room.send(event),
-                    (Ok(_), None) => {}
-                    (Err(_), _) => return,
-                },
+                room = events.reserve(), if !self.outbox.is_empty() => {
+                    let Ok(room) = room else { return };
+                    if let Some(event) = self.outbox.pop() {
+                        room.send(event);
+                    }
+                }
                 () = self.topics.wanted.notified() => self.subscribe_fresh(),
                 _ = tick.tick() => self.on_tick(Instant::now()),
             }

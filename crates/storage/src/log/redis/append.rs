@@ -1,7 +1,7 @@
 //! Appending a batch: one script call for each shard in it, all in one round.
 
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use banter_protocol::entry::Level;
 use banter_protocol::id::MessageId;
@@ -20,8 +20,10 @@ use crate::redis::Call;
 /// An id whose time is older than this may have been forgotten by Redis: half of what it
 /// remembers, for clocks differ, and ids may be from the future.
 const FRESH_MS: i64 = 5 * 60 * 1000;
-/// Microseconds that an entry costs its channel, and that it may save up.
-const COST_US: u32 = 1_000_000 / limit::CHANNEL_ENTRIES_PER_SECOND;
+/// How long what the database said of an id holds: well below the time for which Redis keeps ids
+/// whose entries are stored.
+const SAID_MAX: Duration = Duration::from_secs(3);
+/// What a channel may save up, in microseconds of its pace.
 const BURST_US: u32 = limit::BURST_FACTOR * 1_000_000;
 
 /// A batch on its way.
@@ -42,18 +44,18 @@ impl RedisLog {
             answers: vec![None; count],
             known: vec![None; count],
         };
-        let mut asked_in: Option<Arc<Era>> = None;
+        let mut asked: Option<(Arc<Era>, Instant)> = None;
         for _ in 0..ATTEMPTS_MAX {
             if batch.answers.iter().all(Option::is_some) {
                 return Ok(batch.answers.into_iter().flatten().collect());
             }
             let era = self.era().await?;
-            // Rule: what the database said before this epoch began is void.
-            if !asked_in
-                .as_ref()
-                .is_some_and(|asked| Arc::ptr_eq(asked, &era))
-            {
-                asked_in = Some(Arc::clone(&era));
+            // Rule: what the database said before this epoch began, or long ago, is void.
+            let holds = asked.as_ref().is_some_and(|(asked_in, at)| {
+                Arc::ptr_eq(asked_in, &era) && at.elapsed() < SAID_MAX
+            });
+            if !holds {
+                asked = Some((Arc::clone(&era), Instant::now()));
                 self.ask_database(&era, &mut batch).await;
             }
             if self.attempt(&era, &mut batch).await? {
@@ -69,7 +71,7 @@ impl RedisLog {
         let groups = batch.groups();
         let calls: Vec<_> = groups
             .iter()
-            .map(|(shard, places)| batch.call(era, *shard, places))
+            .map(|(shard, places)| batch.call(era, *shard, places, self.pace))
             .collect();
         let answers = self.shared.redis.run(era.connection(), &calls).await;
         if matches!(answers, Err(Error::Overloaded)) {
@@ -163,9 +165,10 @@ impl Batch {
         groups.into_iter().map(group).collect()
     }
 
-    fn call(&self, era: &Era, shard: Shard, places: &[usize]) -> Call {
+    fn call(&self, era: &Era, shard: Shard, places: &[usize], pace: u32) -> Call {
         let mut call = APPEND.call(&shard.key("epoch"));
-        call.arg(era.token(shard)).arg(COST_US).arg(BURST_US);
+        let cost_us = 1_000_000 / pace;
+        call.arg(era.token(shard)).arg(cost_us).arg(BURST_US);
         for place in places {
             let append = &self.entries[*place];
             call.arg(record::hex(append.channel.as_bytes()));

@@ -30,7 +30,7 @@ for i = 5, last, 3 do
     -- Rule: the score is the time of the oldest entry that remains, not of the first that was.
     local oldest = call('LINDEX', list, 0)
     if oldest then
-      call('ZADD', b .. 'dirty', string.match(oldest, '^%d+ %d+ (%d+)'), channel)
+      call('ZADD', b .. 'dirty', string.match(oldest, '^%d+ %d+ (%d+)') or now, channel)
     else
       call('ZREM', b .. 'dirty', channel)
       if tonumber(call('HGET', b .. 'pace', channel) or 0) <= now * 1000 then

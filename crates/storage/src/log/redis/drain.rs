@@ -223,9 +223,12 @@ impl Drain {
                 let redis::Value::Array(entries) = list else {
                     return Err(reply::unexpected());
                 };
-                for entry in entries {
-                    let channel = chosen[*place].channel;
-                    taken.push(Taken::read(*shard, channel, reply::bytes(entry)?)?);
+                let channel = chosen[*place].channel;
+                let mut entries = entries.into_iter();
+                let stored = reply::number(entries.next())?;
+                for (seq, entry) in (stored + 1..).zip(entries) {
+                    let raw = reply::bytes(entry)?;
+                    taken.push(Taken::read(*shard, channel, seq, era.epoch(*shard), raw));
                 }
             }
         }

@@ -11,7 +11,6 @@ use banter_protocol::text::{Body, Username};
 use banter_protocol::time::Timestamp;
 
 use crate::entries::Record;
-use crate::error::Error;
 use crate::log::{Act, Append};
 
 /// An entry in Redis that is not as it was written.
@@ -62,13 +61,35 @@ pub(crate) fn decode(channel: ChannelId, bytes: &[u8]) -> Result<Record, Undecod
     Ok(Record { entry, user })
 }
 
-/// Reads an entry as members see it: a tombstone where its content cannot be read.
-pub(crate) fn read(channel: ChannelId, bytes: &[u8]) -> Result<Record, Error> {
-    decode(channel, bytes).or_else(|undecodable| {
-        let (stamp, _) = decode_stamp(bytes)
-            .map_err(|_| Error::Corrupt(format!("channel {channel} in Redis: {undecodable}")))?;
-        Ok(tombstone(channel, stamp))
-    })
+/// Reads an entry that was announced: a tombstone where its content cannot be read.
+pub(crate) fn read(channel: ChannelId, bytes: &[u8]) -> Result<Record, Undecodable> {
+    let (stamp, _) = decode_stamp(bytes)?;
+    Ok(read_as(channel, stamp.seq, stamp.epoch, bytes).0)
+}
+
+/// Reads the entry that must have number `seq`, as members see it: a tombstone where it cannot be
+/// read, and then also why.
+pub(crate) fn read_as(
+    channel: ChannelId,
+    seq: Seq,
+    epoch: Epoch,
+    bytes: &[u8],
+) -> (Record, Option<Undecodable>) {
+    let undecodable = match decode(channel, bytes) {
+        Ok(record) if record.entry.seq == seq => return (record, None),
+        Ok(_) => Undecodable("it has another number"),
+        Err(undecodable) => undecodable,
+    };
+    let unreadable = Stamp {
+        seq,
+        epoch,
+        sent_at: Timestamp::from_ms(0),
+    };
+    let stamp = match decode_stamp(bytes) {
+        Ok((stamp, _)) if stamp.seq == seq => stamp,
+        _ => unreadable,
+    };
+    (tombstone(channel, stamp), Some(undecodable))
 }
 
 /// The entry that fills a number whose content cannot be stored.

@@ -28,7 +28,7 @@ for i = 2, #ARGV, 2 do
     call('HSET', b .. 'base', channel, string.format('%d', stored))
     local oldest = call('LINDEX', list, 0)
     if oldest then
-      call('ZADD', b .. 'dirty', string.match(oldest, '^%d+ %d+ (%d+)'), channel)
+      call('ZADD', b .. 'dirty', string.match(oldest, '^%d+ %d+ (%d+)') or 0, channel)
     else
       call('ZREM', b .. 'dirty', channel)
     end

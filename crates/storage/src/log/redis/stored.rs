@@ -17,8 +17,6 @@ use crate::error::{Error, Result};
 use crate::log::Receipt;
 use crate::postgres::{Postgres, lock, row};
 
-/// How long an answer may take: a sender whose message needs it is refused rather than kept.
-const ANSWER_TIMEOUT: Duration = Duration::from_millis(300);
 /// How long nobody asks after an answer did not come: other senders' batches wait for the same one.
 const PAUSE: Duration = Duration::from_secs(1);
 /// How long one gateway waits for another to begin an epoch.
@@ -28,14 +26,17 @@ const LOCK_TIMEOUT: Duration = Duration::from_secs(5);
 #[derive(Debug, Clone)]
 pub(super) struct Stored {
     postgres: Postgres,
+    /// How long an answer may take: a sender whose message needs it is refused rather than kept.
+    deadline: Duration,
     /// When an answer did not come.
     missed: Arc<Mutex<Option<Instant>>>,
 }
 
 impl Stored {
-    pub(super) fn new(postgres: Postgres) -> Self {
+    pub(super) fn new(postgres: Postgres, deadline: Duration) -> Self {
         Self {
             postgres,
+            deadline,
             missed: Arc::default(),
         }
     }
@@ -48,7 +49,7 @@ impl Stored {
                 "the database did not answer just now".into(),
             ));
         }
-        match tokio::time::timeout(ANSWER_TIMEOUT, question).await {
+        match tokio::time::timeout(self.deadline, question).await {
             Ok(Ok(answer)) => {
                 *missed() = None;
                 Ok(answer)
@@ -126,7 +127,8 @@ impl Stored {
             .answer(
                 sqlx::query(
                     "SELECT k.n, m.seq, m.epoch, m.since AS sent_at \
-                     FROM UNNEST($1::uuid[], $2::uuid[]) WITH ORDINALITY AS k (channel, account, n) \
+                     FROM UNNEST($1::uuid[], $2::uuid[]) \
+                       WITH ORDINALITY AS k (channel, account, n) \
                      JOIN members AS m ON m.channel = k.channel AND m.account = k.account",
                 )
                 .bind(channels)

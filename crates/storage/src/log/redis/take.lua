@@ -3,8 +3,8 @@
 --
 -- KEYS 1: the shard's epoch
 -- ARGV   : epoch as installed, most bytes to read, then for each channel its id and most entries
--- Answer : {'STALE'} | {'OK', {entry...} for each channel}; a channel not seeded in this epoch,
---          or beyond the bytes, gives none
+-- Answer : {'STALE'} | {'OK', {number before the first, entry...} for each channel}; a channel not
+--          seeded in this epoch, or beyond the bytes, gives no entries
 local call = redis.call
 local b = string.sub(KEYS[1], 1, -6)
 local STRIDE = 100
@@ -16,12 +16,12 @@ local left = tonumber(ARGV[2])
 local answer = {'OK'}
 for i = 3, #ARGV, 2 do
   local channel, most = ARGV[i], tonumber(ARGV[i + 1])
-  local entries = {}
+  local entries = {call('HGET', b .. 'stored', channel) or '0'}
   if call('HEXISTS', b .. 'top', channel) == 1 then
     local list = b .. 'l:' .. channel
-    while left > 0 and #entries < most do
-      local last = math.min(#entries + STRIDE, most) - 1
-      local more = call('LRANGE', list, #entries, last)
+    while left > 0 and #entries <= most do
+      local first = #entries - 1
+      local more = call('LRANGE', list, first, math.min(first + STRIDE, most) - 1)
       if #more == 0 then
         break
       end

@@ -13,7 +13,7 @@ const SECONDS_MAX: f64 = 400e-6;
 
 #[tokio::test]
 async fn what_an_append_costs_redis() {
-    let under = Under::redis().await;
+    let under = Under::durable().await;
     let ann = under.fixture.account(1, "ann").await;
     let server = &under.cluster.as_ref().unwrap().server;
     for (first, channels, size) in [(20, 1, 128), (30, 16, 128), (50, 16, 64), (70, 16, 16)] {

@@ -2,14 +2,14 @@
 
 use banter_protocol::entry::Level;
 use banter_protocol::id::{ChannelId, Position};
-use banter_storage::Redis;
 use banter_storage::log::{RedisLog, Refused};
+use banter_storage::{Durability, Redis};
 
 use super::fixture::{Under, WITHIN, key, position};
 
 #[tokio::test]
 async fn a_restart_that_loses_nothing_changes_no_number() {
-    let mut under = Under::redis().await;
+    let mut under = Under::durable().await;
     let (channel, ann) = under.joined().await;
     under.chat(channel, ann, 2).await;
     under.drain().await;
@@ -42,7 +42,7 @@ async fn a_restart_that_loses_nothing_changes_no_number() {
 
 #[tokio::test]
 async fn what_a_torn_file_loses_gets_new_numbers_in_a_new_epoch() {
-    let mut under = Under::redis().await;
+    let mut under = Under::durable().await;
     let (channel, ann) = under.joined().await;
     under.drain().await;
     let kept = under
@@ -171,9 +171,10 @@ async fn gateways_that_come_at_once_begin_one_epoch() {
     let cluster = under.cluster.as_ref().unwrap();
     let mut gateways = Vec::new();
     for _ in 0..6 {
-        let redis = Redis::open(&cluster.server.url(), None, Default::default())
+        let redis = Redis::open(&cluster.server.url(), None, Durability::Everysec)
             .await
-            .unwrap();
+            .unwrap()
+            .patient(WITHIN);
         gateways.push(RedisLog::new(redis, cluster.postgres.clone()));
     }
     cluster.server.command::<()>(&["FLUSHALL"]);
@@ -188,7 +189,7 @@ async fn gateways_that_come_at_once_begin_one_epoch() {
 
 #[tokio::test]
 async fn a_membership_that_redis_remembers_wrongly_does_not_count() {
-    let mut under = Under::redis().await;
+    let mut under = Under::durable().await;
     let (channel, _) = under.joined().await;
     let bob = under.fixture.account(2, "bob").await;
     let (join, leave) = (
@@ -214,7 +215,7 @@ async fn a_membership_that_redis_remembers_wrongly_does_not_count() {
 
 #[tokio::test]
 async fn whoever_waits_for_another_channel_is_not_disturbed() {
-    let mut under = Under::redis().await;
+    let mut under = Under::durable().await;
     let (channel, ann) = under.joined().await;
     under.drain().await;
     under.restart().await;

@@ -8,7 +8,7 @@ use banter_protocol::text::Body;
 use banter_storage::bus::LocalBus;
 use banter_storage::channels::{Channels, Creation};
 use banter_storage::entries::{Anchor, Entries, Page, Record};
-use banter_storage::log::redis::drain::Drain;
+use banter_storage::log::drain::Drain;
 use banter_storage::log::{Act, Answer, Append, Log, Receipt, RedisLog, Shard, SqliteLog};
 use banter_storage::{Database, Durability, Postgres, Redis};
 
@@ -50,6 +50,9 @@ macro_rules! on_every_log {
 }
 pub(crate) use on_every_log;
 
+/// Settings of a server that does not wait for the disk.
+pub(crate) const LAZY: [&str; 2] = ["--appendfsync", "everysec"];
+
 /// A log under test.
 pub(crate) struct Under {
     pub(crate) log: Log,
@@ -82,12 +85,18 @@ impl Under {
         }
     }
 
+    /// On a server that does not wait for the disk, which other tests keep busy.
     pub(crate) async fn redis() -> Self {
+        Self::on(Server::start_with(&LAZY)).await
+    }
+
+    /// On a server that does, and so may be killed.
+    pub(crate) async fn durable() -> Self {
         Self::on(Server::start()).await
     }
 
     pub(crate) async fn valkey() -> Option<Self> {
-        Some(Self::on(Server::start_valkey()?).await)
+        Some(Self::on(Server::start_valkey(&LAZY)?).await)
     }
 
     pub(crate) async fn on(server: Server) -> Self {
@@ -103,9 +112,10 @@ impl Under {
         let Database::Postgres(postgres) = fixture.database.clone() else {
             unreachable!()
         };
-        let redis = Redis::open(&server.url(), None, Durability::Always)
+        let redis = Redis::open(&server.url(), None, Durability::Everysec)
             .await
-            .unwrap();
+            .unwrap()
+            .patient(WITHIN);
         let log = RedisLog::new(redis.clone(), postgres.clone());
         Self {
             entries: Entries::queued(postgres.clone(), log.clone()),
@@ -272,8 +282,8 @@ pub(crate) fn position(receipt: &Receipt) -> Position {
     }
 }
 
-/// More than any test waits for something to be stored.
-pub(crate) const WITHIN: Duration = Duration::from_secs(5);
+/// More than anything takes, on a machine that has other things to do.
+pub(crate) const WITHIN: Duration = Duration::from_secs(20);
 
 /// A key of the channel's shard, or the channel's list.
 pub(crate) fn key(channel: ChannelId, name: &str) -> String {

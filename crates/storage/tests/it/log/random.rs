@@ -1,8 +1,9 @@
-//! Random histories on real servers, as the model plays them without: senders who try again, members
-//! who read, workers who die, and a Redis that is killed, torn, or emptied under them.
+//! Random histories on real servers, as the model plays them without: senders who try again,
+//! members who read, workers who die, and a Redis that is killed, torn, or emptied under them.
 
 mod check;
 mod play;
+mod sender;
 
 use self::play::{Faults, play};
 

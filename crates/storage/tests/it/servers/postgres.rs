@@ -36,10 +36,11 @@ impl Server {
         let mut copy = Command::new("cp");
         let data = fresh.place.path().join("data");
         output(copy.arg("-a").arg(data).arg(server.place.path()));
-        // The port may have been taken meanwhile; with another one that is not our failure.
-        while let Err(log) = server.up() {
+        if let Err(log) = server.up() {
+            // Somebody has taken the port meanwhile, which is not our failure.
             assert!(log.contains("already in use"), "{log}");
             server.port = free_port();
+            server.up().unwrap();
         }
         server
     }

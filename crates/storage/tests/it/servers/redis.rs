@@ -36,9 +36,9 @@ impl Server {
     }
 
     /// Starts Valkey, where `BANTER_TEST_VALKEY` names its program.
-    pub(crate) fn start_valkey() -> Option<Self> {
+    pub(crate) fn start_valkey(settings: &[&str]) -> Option<Self> {
         let program = std::env::var_os("BANTER_TEST_VALKEY")?;
-        Some(Self::start_program(program.into(), &[]))
+        Some(Self::start_program(program.into(), settings))
     }
 
     fn start_program(program: PathBuf, settings: &[&str]) -> Self {

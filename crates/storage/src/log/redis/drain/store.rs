@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use banter_protocol::entry::Kind;
-use banter_protocol::id::ChannelId;
+use banter_protocol::id::{ChannelId, Epoch, Seq};
 use sqlx::postgres::PgConnection;
 use sqlx::{Connection as _, Row as _};
 use uuid::Uuid;
@@ -29,19 +29,22 @@ pub(super) struct Taken {
 }
 
 impl Taken {
-    /// # Errors
-    /// [`Error::Corrupt`] where not even its number can be read.
-    pub(super) fn read(shard: Shard, channel: ChannelId, raw: Vec<u8>) -> Result<Self> {
-        let rejected = record::decode(channel, &raw)
-            .err()
-            .map(|error| error.to_string());
-        Ok(Self {
+    /// What was taken as entry `seq` in this epoch of its shard.
+    pub(super) fn read(
+        shard: Shard,
+        channel: ChannelId,
+        seq: Seq,
+        epoch: Epoch,
+        raw: Vec<u8>,
+    ) -> Self {
+        let (record, undecodable) = record::read_as(channel, seq, epoch, &raw);
+        Self {
             shard,
-            record: record::read(channel, &raw)?,
+            record,
             raw,
-            rejected,
+            rejected: undecodable.map(|reason| reason.to_string()),
             fenced: false,
-        })
+        }
     }
 
     fn reject(&mut self, reason: String) {

@@ -4,19 +4,18 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use banter_protocol::entry::Level;
-use banter_protocol::id::{ChannelId, UserId};
-use banter_protocol::text::{Body, Username};
+use banter_protocol::id::ChannelId;
 use banter_storage::entries::Entries;
-use banter_storage::log::redis::drain::Drain;
-use banter_storage::log::redis::queue;
-use banter_storage::log::{Act, Append, Log, RedisLog, Shard};
+use banter_storage::log::drain::Drain;
+use banter_storage::log::queue;
+use banter_storage::log::{RedisLog, Shard};
 use banter_storage::postgres::Role;
 use banter_storage::{Durability, Postgres, Redis};
 use tokio::task::JoinSet;
 
 use super::check::Seen;
-use crate::log::fixture::{Under, position};
+use super::sender::Sender;
+use crate::log::fixture::Under;
 use crate::seed::Seed;
 use crate::servers::{postgres, redis};
 
@@ -34,21 +33,22 @@ pub(super) enum Faults {
     Losses,
 }
 
-struct World {
-    seen: Seen,
-    channels: Vec<ChannelId>,
+/// What all of them share.
+pub(super) struct World {
+    pub(super) seen: Seen,
+    pub(super) channels: Vec<ChannelId>,
     /// Things go wrong, and new messages are sent.
     is_trouble: AtomicBool,
     is_over: AtomicBool,
     /// Whatever was not told to be stored must be sent again when this has risen.
-    losses: AtomicU64,
+    pub(super) losses: AtomicU64,
     redis_url: String,
     postgres_url: String,
 }
 
 impl World {
     /// What a process begins with, when the servers are there.
-    async fn log(&self) -> (RedisLog, Redis, Postgres) {
+    pub(super) async fn log(&self) -> (RedisLog, Redis, Postgres) {
         loop {
             let postgres = Postgres::open(&self.postgres_url, Role::Gateway).await;
             let redis = Redis::open(&self.redis_url, None, Durability::Always).await;
@@ -63,7 +63,7 @@ impl World {
         }
     }
 
-    fn is_trouble(&self) -> bool {
+    pub(super) fn is_trouble(&self) -> bool {
         self.is_trouble.load(Ordering::SeqCst)
     }
 
@@ -100,8 +100,8 @@ pub(super) async fn play(faults: Faults) {
     });
     let mut tasks = JoinSet::new();
     for (user, name) in &users {
-        let name = Username::parse(name).unwrap();
-        tasks.spawn(send(Arc::clone(&world), *user, name, seed.fork()));
+        let sender = Sender::new(Arc::clone(&world), *user, name, seed.fork());
+        tasks.spawn(sender.run());
     }
     let mut servants = JoinSet::new();
     for n in 0..2 {
@@ -162,93 +162,6 @@ async fn trouble(
             server.up();
             world.losses.fetch_add(1, Ordering::SeqCst);
         }
-    }
-}
-
-/// Something to say in one of the channels, mostly under a fresh id.
-fn words(
-    world: &World,
-    user: UserId,
-    username: &Username,
-    known: u64,
-    seed: &mut Seed,
-) -> (Append, String) {
-    let id = match seed.below(10) {
-        0 => format!("plain-{username}-{}", known + seed.below(1 << 40)),
-        _ => uuid::Uuid::now_v7().to_string(),
-    };
-    let append = Append {
-        channel: world.channels[seed.below(3) as usize],
-        user,
-        username: username.clone(),
-        act: Act::Message {
-            id: id.parse().unwrap(),
-            body: Body::parse(&"x".repeat(1 + seed.below(300) as usize)).unwrap(),
-        },
-    };
-    (append, id)
-}
-
-/// A sender with an outbox: tries until it is told, and again when the log has lost something.
-async fn send(world: Arc<World>, user: UserId, username: Username, mut seed: Seed) {
-    let mut outbox: Vec<(Append, String, bool)> = Vec::new();
-    let mut losses = 0;
-    let (log, ..) = world.log().await;
-    let log = Log::Redis(log);
-    loop {
-        for _ in 0..seed.below(6) {
-            if !world.is_trouble() || outbox.len() > 300 {
-                break;
-            }
-            let known = outbox.len() as u64;
-            let (append, id) = words(&world, user, &username, known, &mut seed);
-            outbox.push((append, id, false));
-        }
-        let lost = world.losses.load(Ordering::SeqCst);
-        if lost != losses {
-            losses = lost;
-            outbox.iter_mut().for_each(|it| it.2 = false);
-        }
-        let unsent: Vec<_> = outbox
-            .iter()
-            .filter(|it| !it.2)
-            .map(|it| it.0.clone())
-            .collect();
-        let batch: Vec<_> = unsent
-            .into_iter()
-            .take(1 + seed.below(30) as usize)
-            .collect();
-        let answers = log.append(batch.clone()).await.unwrap_or_default();
-        for (append, answer) in batch.iter().zip(answers) {
-            let Ok(receipt) = answer else { continue };
-            let Act::Message { id, .. } = &append.act else {
-                continue;
-            };
-            world
-                .seen
-                .acked(id.as_str(), append.channel, position(&receipt));
-            if receipt.level == Level::Stored {
-                world
-                    .seen
-                    .stored(id.as_str(), append.channel, position(&receipt));
-                outbox.retain(|it| it.1 != id.as_str());
-            } else if let Some(sent) = outbox.iter_mut().find(|it| it.1 == id.as_str()) {
-                sent.2 = true;
-            }
-        }
-        if outbox.is_empty() && !world.is_trouble() {
-            return;
-        }
-        // Asks again about some that were accepted: that is how it hears that they are stored.
-        if seed.below(4) == 0 || !world.is_trouble() {
-            let from = seed.below(1 + outbox.len() as u64) as usize;
-            outbox
-                .iter_mut()
-                .skip(from)
-                .take(20)
-                .for_each(|it| it.2 = false);
-        }
-        tokio::time::sleep(Duration::from_millis(seed.below(30))).await;
     }
 }
 

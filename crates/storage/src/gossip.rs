@@ -1,0 +1,106 @@
+//! What the gateways of a cluster tell each other about themselves, every second or so.
+//!
+//! Each keeps a hash with a short life in Redis, and an index that all share. Nothing depends on it
+//! but how evenly the sockets are spread.
+
+use std::collections::HashMap;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use redis::Value;
+
+use crate::error::Result;
+use crate::redis::{Redis, text};
+
+/// The index: processes by the time they were heard of last.
+const INDEX: &str = "gossip";
+/// How long a process counts after its last word.
+const LIFE: Duration = Duration::from_secs(5);
+
+/// How a gateway stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Standing {
+    /// Open sockets.
+    pub sockets: usize,
+    /// Sockets that were opened since it is there: the load balancer sends it some.
+    pub opened: u64,
+    /// Whether it takes more.
+    pub ready: bool,
+}
+
+/// A gateway's end of it.
+#[derive(Debug, Clone)]
+pub struct Gossip {
+    redis: Redis,
+    process: String,
+}
+
+impl Gossip {
+    /// That of the process with this name, which no other has.
+    #[must_use]
+    pub const fn new(redis: Redis, process: String) -> Self {
+        Self { redis, process }
+    }
+
+    /// Tells how this process stands, and hears how the others do.
+    ///
+    /// # Errors
+    /// [`crate::Error::Unavailable`].
+    pub async fn exchange(&self, own: Standing) -> Result<Vec<Standing>> {
+        let connection = self.redis.connection().await?;
+        let now = now_ms();
+        let life = u64::try_from(LIFE.as_millis()).unwrap_or(u64::MAX);
+        let key = key_of(&self.process);
+        let mut tell = redis::pipe();
+        tell.cmd("HSET").arg(&key).arg("sockets").arg(own.sockets);
+        tell.arg("opened").arg(own.opened);
+        tell.arg("ready").arg(u8::from(own.ready));
+        tell.cmd("PEXPIRE").arg(&key).arg(life);
+        tell.cmd("ZADD").arg(INDEX).arg(now).arg(&self.process);
+        // Clocks may differ: the hashes tell who is there, the index only where to look.
+        let long_ago = now.saturating_sub(100 * life);
+        tell.cmd("ZREMRANGEBYSCORE").arg(INDEX).arg(0).arg(long_ago);
+        tell.cmd("ZRANGE").arg(INDEX).arg(0).arg(-1);
+        let mut answers = self.redis.round(&connection, &tell).await?;
+        let known = answers.pop().unwrap_or_default();
+        let Value::Array(known) = self.redis.checked(&connection, known)? else {
+            return Ok(Vec::new());
+        };
+        let others = known
+            .iter()
+            .filter_map(text)
+            .filter(|it| *it != self.process);
+        let mut hear = redis::pipe();
+        for process in others {
+            hear.cmd("HGETALL").arg(key_of(&process));
+        }
+        let answers = self.redis.round(&connection, &hear).await?;
+        Ok(answers.iter().filter_map(standing).collect())
+    }
+}
+
+fn key_of(process: &str) -> String {
+    format!("gossip:{process}")
+}
+
+/// `None`: the process is gone.
+fn standing(answer: &Value) -> Option<Standing> {
+    let Value::Map(fields) = answer else {
+        return None;
+    };
+    let fields: HashMap<String, u64> = fields
+        .iter()
+        .filter_map(|(name, value)| Some((text(name)?, text(value)?.parse().ok()?)))
+        .collect();
+    Some(Standing {
+        sockets: usize::try_from(*fields.get("sockets")?).ok()?,
+        opened: *fields.get("opened")?,
+        ready: *fields.get("ready")? == 1,
+    })
+}
+
+fn now_ms() -> u64 {
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}

@@ -189,6 +189,11 @@ impl Found {
             let (resource, evidence) = (&limit.resource, &limit.evidence);
             return Verdict::Invalid(vec![format!("the limit was {resource}: {evidence}")]);
         }
+        let last = self.runs.last().map(|run| &run.verdict);
+        if self.confirmed.is_none() && matches!(last, Some(Verdict::Invalid(_))) {
+            let why = "nothing could be confirmed: the machine or the generator was the limit";
+            return Verdict::Invalid(vec![why.to_owned()]);
+        }
         if self.confirmed.is_none() {
             return Verdict::Fail(vec![
                 "no rate that meets the demands was confirmed".to_owned(),

@@ -32,6 +32,8 @@ pub(super) struct Chart<'a> {
     pub(super) marks: &'a [Mark],
     /// Seconds before anything was measured.
     pub(super) warm_up: u32,
+    /// The last second of the run, where every chart ends.
+    pub(super) last: u32,
 }
 
 impl Chart<'_> {
@@ -41,8 +43,7 @@ impl Chart<'_> {
         if lines.is_empty() {
             return String::new();
         }
-        let seconds = lines.iter().flat_map(|(_, values)| values.keys().copied());
-        let last = seconds.max().unwrap_or(0).max(1);
+        let last = self.last.max(1);
         let values = lines
             .iter()
             .flat_map(|(_, values)| values.values().copied());
@@ -52,22 +53,22 @@ impl Chart<'_> {
         let mut svg = String::new();
         self.ground(&mut svg, last, top, &x, &y);
         for (place, (_, values)) in lines.iter().enumerate() {
-            let colour = place % COLOURS + 1;
+            let colour = colour(place);
             let points = values.iter();
             let points: Vec<_> = points
                 .map(|(second, value)| format!("{:.1},{:.1}", x(f64::from(*second)), y(*value)))
                 .collect();
-            // One value is a point.
-            let kind = if points.len() == 1 {
-                let (at, _) = points[0].split_once(',').unwrap_or_default();
-                let _ = write!(svg, r#"<circle class="c{colour} dot" cx="{at}" "#);
-                let (_, cy) = points[0].split_once(',').unwrap_or_default();
-                format!(r#"cy="{cy}" r="3"/>"#)
-            } else {
-                let points = points.join(" ");
-                format!(r#"<polyline class="c{colour}" points="{points}"/>"#)
+            let _ = match points.as_slice() {
+                // One value is a point.
+                [point] => {
+                    let (x, y) = point.split_once(',').unwrap_or_default();
+                    write!(svg, r#"<circle class="{colour}" cx="{x}" cy="{y}" r="3"/>"#)
+                }
+                points => {
+                    let points = points.join(" ");
+                    write!(svg, r#"<polyline class="{colour}" points="{points}"/>"#)
+                }
             };
-            svg.push_str(&kind);
         }
         let mut html = format!(
             "<figure><figcaption>{} <span>{}</span></figcaption>\
@@ -78,8 +79,8 @@ impl Chart<'_> {
             let highest = values.values().copied().fold(0.0, f64::max);
             let _ = write!(
                 html,
-                "<li><i class=\"c{}\"></i>{} <span>max {}</span></li>",
-                place % COLOURS + 1,
+                "<li><i class=\"{}\"></i>{} <span>max {}</span></li>",
+                colour(place),
                 escape(name),
                 number(highest)
             );
@@ -141,6 +142,12 @@ impl Chart<'_> {
             );
         }
     }
+}
+
+/// The classes of a line; when colours end, they come again, broken.
+fn colour(place: usize) -> String {
+    let again = if place >= COLOURS { " again" } else { "" };
+    format!("c{}{again}", place % COLOURS + 1)
 }
 
 /// The next round number that fits, so that a quarter of it is round too.

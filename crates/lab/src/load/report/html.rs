@@ -226,6 +226,7 @@ fn charts(page: &mut String, run: &Outcome) {
             lines,
             marks: &marks,
             warm_up: run.warm_up,
+            last: (run.warm_up + run.seconds).saturating_sub(1),
         };
         page.push_str(&chart.html());
     }

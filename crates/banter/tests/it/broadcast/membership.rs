@@ -29,12 +29,15 @@ fn a_membership_counts_from_its_answer_on(kind: Kind) {
     // Others make the pumps busy.
     let talks = Talker::start(&ann, &[&channel], Manner::talks(64));
     let mut socket = bob.connect();
-    for round in 0..100 {
+    let settling = chat.capabilities().settling;
+    // Waiting for a cluster takes longer than trying it.
+    let rounds = if settling.is_zero() { 100 } else { 5 };
+    for round in 0..rounds {
         bob.join(&channel);
-        thread::sleep(chat.capabilities().settling);
+        thread::sleep(settling);
         socket.tell(&channel, &format!("in/{round}"), &words(round));
         bob.leave(&channel);
-        thread::sleep(chat.capabilities().settling);
+        thread::sleep(settling);
         let error = socket.refused(&channel, &format!("out/{round}"), &words(round));
         assert_eq!(error["code"], "not_a_member");
     }

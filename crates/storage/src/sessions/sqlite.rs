@@ -8,7 +8,7 @@ use banter_protocol::time::Timestamp;
 use sqlx::sqlite::SqliteConnection;
 use sqlx::{Connection as _, Row as _};
 
-use super::{Generation, Lifetimes, NewSession, Refreshed, Seed, Standing, standing};
+use super::{Found, Generation, Lifetimes, NewSession, Refreshed, Seed, Standing};
 use crate::accounts::Account;
 use crate::accounts::sqlite::sixteen;
 use crate::error::{Error, Result};
@@ -135,36 +135,6 @@ pub(crate) async fn insert(
         .execute(connection)
         .await?;
     Ok(inserted.rows_affected() == 1)
-}
-
-/// A session with its account.
-struct Found {
-    generation: Generation,
-    created_at: Timestamp,
-    rotated_at: Timestamp,
-    account: Account,
-}
-
-impl Found {
-    fn standing(&self, presented: Generation, now: Timestamp, lifetimes: &Lifetimes) -> Standing {
-        let (created_at, rotated_at) = (self.created_at, self.rotated_at);
-        standing(
-            presented,
-            self.generation,
-            created_at,
-            rotated_at,
-            now,
-            lifetimes,
-        )
-    }
-
-    fn successor(self, generation: Generation, repeated: bool) -> Refreshed {
-        Refreshed::Successor {
-            generation,
-            account: self.account,
-            repeated,
-        }
-    }
 }
 
 async fn find(connection: &mut SqliteConnection, id: SessionId) -> Result<Option<Found>> {

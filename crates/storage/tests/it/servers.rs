@@ -4,6 +4,7 @@
 pub(crate) mod postgres;
 pub(crate) mod redis;
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::net::TcpListener;
@@ -11,6 +12,7 @@ use std::os::unix::fs::chown;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::{Mutex, PoisonError};
 
 /// Ends a server with the process that started it: its input ends when that process does, even
 /// when it is killed. Then the server, whose process id is the first word of a file, is killed, and
@@ -72,10 +74,13 @@ impl Drop for Place {
 /// A port that nobody uses. It is not one of those that connections are given at their other end:
 /// such a port may be gone when a server that was stopped comes back.
 pub(crate) fn free_port() -> u16 {
+    // Nobody may listen on it yet, and still it is another test's.
+    static GIVEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
+    let mut given = GIVEN.lock().unwrap_or_else(PoisonError::into_inner);
     loop {
         let random = RandomState::new().build_hasher().finish();
         let port = 15_000 + u16::try_from(random % 17_000).unwrap();
-        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() && given.insert(port) {
             return port;
         }
     }

@@ -36,24 +36,35 @@ pub(crate) async fn open_existing(settings: &Settings) -> Result<Database> {
     open(settings).await
 }
 
-/// Opens the two servers that a cluster shares.
+/// Opens the queue of a cluster, whether its database can be reached or not.
 ///
 /// # Errors
-/// When there is no cluster in the settings, or one of them cannot be used.
-pub(crate) async fn open_cluster(settings: &Settings) -> Result<(Postgres, Redis)> {
-    let (DatabaseUrl::Postgres(database), Some(LogUrl(queue))) =
-        (&settings.database.url, &settings.log.url)
-    else {
-        bail!(
-            "one process has no queue; for that of a cluster set database.url (postgres://…) \
-             and log.url (redis://…)"
-        );
-    };
-    let postgres = postgres(database).await?;
+/// When there is no cluster in the settings, or its Redis cannot be used.
+pub(crate) async fn open_queue(settings: &Settings) -> Result<Redis> {
+    let (_, LogUrl(queue)) = cluster(settings)?;
     // Whoever only looks may look at a server that keeps less than it should.
     let redis = Redis::open(queue.reveal(), None, Durability::None).await;
-    let redis = redis.with_context(|| format!("cannot use Redis at {}", queue.place()))?;
-    Ok((postgres, redis))
+    redis.with_context(|| format!("cannot use Redis at {}", queue.place()))
+}
+
+/// Opens the database of a cluster, whether its queue can be reached or not.
+///
+/// # Errors
+/// When there is no cluster in the settings, or its PostgreSQL cannot be used.
+pub(crate) async fn open_shared(settings: &Settings) -> Result<Postgres> {
+    let (database, _) = cluster(settings)?;
+    postgres(database).await
+}
+
+/// The two servers that a cluster shares.
+fn cluster(settings: &Settings) -> Result<(&ServiceUrl, &LogUrl)> {
+    match (&settings.database.url, &settings.log.url) {
+        (DatabaseUrl::Postgres(database), Some(queue)) => Ok((database, queue)),
+        _ => bail!(
+            "one process has no queue; for that of a cluster set database.url (postgres://…) \
+             and log.url (redis://…)"
+        ),
+    }
 }
 
 async fn postgres(url: &ServiceUrl) -> Result<Postgres> {

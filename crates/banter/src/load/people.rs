@@ -75,6 +75,7 @@ impl People {
             generators: self.generators,
             seed: self.seed,
             faults: Vec::new(),
+            open_ended: false,
         })
     }
 

@@ -70,6 +70,8 @@ impl Around<'_> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Timer {
     Connect(usize),
+    /// The user, and when the socket began that is to be left.
+    Move(usize, u64),
     Refresh(usize),
 }
 
@@ -258,6 +260,7 @@ impl<'a> Engine<'a> {
         self.second = second;
         for user in 0..self.sockets.len() {
             self.give_up_waiting(user, now);
+            self.put_refused(user, now);
         }
         for answer in self.calls.expire(now) {
             self.answered(answer);
@@ -280,6 +283,7 @@ impl<'a> Engine<'a> {
             self.timers.pop();
             match timer {
                 Timer::Connect(user) => self.connect(user, at),
+                Timer::Move(user, begun) => self.moves(user, begun),
                 Timer::Refresh(user) => self.refresh(user),
             }
         }

@@ -34,6 +34,8 @@ pub struct Second {
     pub errors: BTreeMap<String, u64>,
     /// Sockets that are open.
     pub open: u32,
+    /// Longest time without any ack that ended in it, in milliseconds.
+    pub silence_ms: u64,
     /// Milliseconds: median, p99 and maximum.
     pub times: BTreeMap<Measure, [f64; 3]>,
     /// What it cost.
@@ -80,8 +82,6 @@ impl Series {
     /// The load ends earlier.
     pub(super) fn cut(&mut self, end: u32) {
         self.measured.1 = end.max(self.measured.0 + 1).min(self.measured.1);
-        let why = "it was stopped before its time";
-        self.objections.push(why.to_owned());
     }
 
     pub(super) fn look(&mut self, look: Look) {
@@ -113,6 +113,7 @@ impl Series {
             *second.errors.entry(kind).or_default() += value;
         }
         second.open += sample.open;
+        second.silence_ms = second.silence_ms.max(sample.silence_ns / 1_000_000);
         for (measure, counts) in sample.times {
             let times = second.sorted.entry(measure).or_default();
             times.add_counts(&counts);

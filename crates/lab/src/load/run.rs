@@ -56,6 +56,8 @@ pub struct Load {
     pub seed: u64,
     /// What is done to the server meanwhile.
     pub faults: Vec<Fault>,
+    /// Whether it goes on until it is stopped, and its time is only the longest.
+    pub open_ended: bool,
 }
 
 /// Tells the server's processes.
@@ -312,6 +314,10 @@ impl Load {
                 let _ = generators.tell(&Command::Stop);
                 let early = now_ns().saturating_sub(start_ns) / 1_000_000_000;
                 series.cut(u32::try_from(early).unwrap_or(u32::MAX));
+                if !self.open_ended {
+                    let why = "it was stopped before its time";
+                    series.objections.push(why.to_owned());
+                }
                 stopped = true;
             }
             if now > end_ns + FINISH_NS_MAX {

@@ -172,7 +172,7 @@ fn accounts(watched: &[Watched], generators: &[i32]) -> Accounts {
 }
 
 /// A process and all that it has started, as far as they are there.
-pub(super) fn family(pid: i32) -> Vec<i32> {
+pub(crate) fn family(pid: i32) -> Vec<i32> {
     family_among(pid, &parents())
 }
 

@@ -23,6 +23,10 @@ pub mod audit;
 
 pub mod load;
 
+pub mod cluster;
+
+pub mod faults;
+
 pub mod commit;
 
 pub mod seed;

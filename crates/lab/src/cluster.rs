@@ -3,6 +3,7 @@
 use std::fs::{self, File};
 use std::io::{BufRead as _, BufReader};
 use std::net::SocketAddr;
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
@@ -58,7 +59,7 @@ pub struct Cluster {
 
 impl Cluster {
     /// Starts one with this program, in a directory of its own. What its supervisor says goes into
-    /// `supervisor.log` there.
+    /// `supervisor.log` there. It ends when this process does, whatever becomes of it.
     ///
     /// # Errors
     /// It does not get ready; the error has what it said.
@@ -66,15 +67,17 @@ impl Cluster {
         fs::create_dir_all(dir).with_context(|| format!("cannot make {}", dir.display()))?;
         let log = dir.join("supervisor.log");
         let mut command = banter(program);
-        // In our process group: a Ctrl-C ends it too, in good order.
         command
-            .args(["cluster", "up", "--listen", "127.0.0.1:0"])
+            .args(["cluster", "up", "--until-input-ends"])
+            .args(["--listen", "127.0.0.1:0"])
             .args(["--gateways", &gateways.to_string()])
             .args(["--workers", &workers.to_string()])
             .arg("--data-dir")
             .arg(dir)
-            .stdin(Stdio::null())
+            .stdin(Stdio::piped())
             .stdout(Stdio::piped())
+            // A Ctrl-C is for whoever started it.
+            .process_group(0)
             .stderr(File::create(&log).with_context(|| format!("write {}", log.display()))?);
         let child = command.spawn();
         let mut child = child.with_context(|| format!("start {}", program.display()))?;

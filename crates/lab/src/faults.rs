@@ -6,8 +6,8 @@
 //! saw everything in one order, all went on by itself, and nothing went wrong for people that has
 //! to go on meanwhile.
 
+mod console;
 mod found;
-mod redis;
 mod scenario;
 mod trial;
 

@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use rustix::process::{Pid, Signal, kill_process};
 use serde::Deserialize;
 
-use super::redis::Redis;
+use super::console::Console;
 use crate::cluster::Cluster;
 use crate::http::Http;
 use crate::load::outcome::Second;
@@ -80,8 +80,9 @@ impl<'a> Trial<'a> {
         (self.say)(what);
     }
 
-    pub(super) fn redis(&self) -> Result<Redis> {
-        Redis::of(self.cluster.dir())
+    /// A word with Redis.
+    pub(super) fn redis(&self) -> Result<Console> {
+        Console::of(self.cluster.dir())
     }
 
     /// The next second of the load.

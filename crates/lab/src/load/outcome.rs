@@ -79,9 +79,13 @@ impl Series {
         self.measured.1
     }
 
-    /// The load ends earlier.
-    pub(super) fn cut(&mut self, end: u32) {
+    /// The load ends earlier, as it was meant to or not.
+    pub(super) fn cut(&mut self, end: u32, meant: bool) {
         self.measured.1 = end.max(self.measured.0 + 1).min(self.measured.1);
+        if !meant {
+            let why = "it was stopped before its time";
+            self.objections.push(why.to_owned());
+        }
     }
 
     pub(super) fn look(&mut self, look: Look) {

@@ -313,11 +313,8 @@ impl Load {
                 // One that has just ended does not have to be told.
                 let _ = generators.tell(&Command::Stop);
                 let early = now_ns().saturating_sub(start_ns) / 1_000_000_000;
-                series.cut(u32::try_from(early).unwrap_or(u32::MAX));
-                if !self.open_ended {
-                    let why = "it was stopped before its time";
-                    series.objections.push(why.to_owned());
-                }
+                let early = u32::try_from(early).unwrap_or(u32::MAX);
+                series.cut(early, self.open_ended);
                 stopped = true;
             }
             if now > end_ns + FINISH_NS_MAX {

@@ -15,7 +15,7 @@ const ANSWER_MAX: usize = 1 << 20;
 
 /// A connection to it.
 #[derive(Debug)]
-pub(super) struct Redis(BufReader<TcpStream>);
+pub(super) struct Console(BufReader<TcpStream>);
 
 /// The part of a cluster's configuration that says where it is.
 #[derive(Deserialize)]
@@ -28,7 +28,7 @@ struct Log {
     url: String,
 }
 
-impl Redis {
+impl Console {
     /// Connects to the one of the cluster in this directory.
     pub(super) fn of(dir: &Path) -> Result<Self> {
         let text = std::fs::read_to_string(dir.join("banter.toml"));
@@ -39,9 +39,9 @@ impl Redis {
         let (password, address) = place.context("the URL of Redis has another form")?;
         let stream = TcpStream::connect(address).context("connect to Redis")?;
         stream.set_read_timeout(Some(PATIENCE))?;
-        let mut redis = Self(BufReader::new(stream));
-        redis.ask(&["AUTH", password])?;
-        Ok(redis)
+        let mut console = Self(BufReader::new(stream));
+        console.ask(&["AUTH", password])?;
+        Ok(console)
     }
 
     /// Gives a command; its answer as a text.

@@ -276,8 +276,7 @@ impl Load {
             measured_ns,
             end_ns,
         })?;
-        let names = watch.watched.iter().map(|watched| watched.name.clone());
-        let names: Vec<_> = names.collect();
+        let names: Vec<_> = watch.watched.iter().map(|w| w.name.clone()).collect();
         let mut faults = Faults::new(&self.faults, start_ns, measured_ns);
         let mut stopped = false;
         let mut looks = 0;

@@ -87,6 +87,8 @@ pub struct Metrics {
     pub replays_failed: Counter,
     /// Requests and frames over a limit.
     pub rate_limited: Family<Scope, Counter>,
+    /// Posts to webhooks, by what became of them.
+    pub webhook_posts: Family<Outcome, Counter>,
     /// Entries that wait for the log.
     pub queue_entries: Gauge,
     /// How long the oldest of them has waited.
@@ -153,10 +155,7 @@ impl Metrics {
         let bytes = list.counters::<Direction, _>(Name::GatewayBytes, ["in", "out"]);
         let gaps = list.counters::<Repaired, _>(Name::GatewayGapsDetected, ["true", "false"]);
         let slow = list.counters::<Action, _>(Name::GatewaySlowConsumers, ["closed", "cut"]);
-        let build: Family<Version, Gauge> = list.add(Name::BuildInfo, Family::default());
-        build
-            .get_or_create(&env!("CARGO_PKG_VERSION").into())
-            .set(1);
+        tell_version(list);
         let traffic = Traffic {
             frames: frames.get_or_create_owned(&"out".into()),
             bytes: bytes.get_or_create_owned(&"out".into()),
@@ -189,6 +188,7 @@ impl Metrics {
             gaps: gaps.get_or_create_owned(&"true".into()),
             replays_failed: gaps.get_or_create_owned(&"false".into()),
             rate_limited: list.counters(Name::GatewayRateLimited, SCOPES),
+            webhook_posts: list.counters(Name::GatewayWebhookPosts, posts()),
             queue_entries: list.gauge(Name::QueueEntries),
             queue_age: list.add(Name::QueueOldestEntryAge, Age::default()),
             persisted: list.counter(Name::WorkerMessagesPersisted),
@@ -289,15 +289,24 @@ impl Default for Metrics {
     }
 }
 
+fn tell_version(list: &mut List<'_>) {
+    let build: Family<Version, Gauge> = list.add(Name::BuildInfo, Family::default());
+    build
+        .get_or_create(&env!("CARGO_PKG_VERSION").into())
+        .set(1);
+}
+
 /// How a resumed channel went on.
 const RESUMES: [&str; 5] = ["empty", "replayed", "too_old", "epoch_changed", "failed"];
 
 /// Limits that are counted where they are met.
-const SCOPES: [&str; 4] = [
+const SCOPES: [&str; 6] = [
     "channel_entries",
     "socket_frames",
     "address_upgrades",
     "address_sockets",
+    "address_webhooks",
+    "webhook_messages",
 ];
 
 /// Why connections are not served on.
@@ -337,6 +346,23 @@ fn rejections() -> impl Iterator<Item = &'static str> {
         Code::Unavailable,
     ];
     CODES.iter().map(|code| code.as_str())
+}
+
+/// What becomes of posts to webhooks.
+fn posts() -> impl Iterator<Item = &'static str> {
+    const CODES: [Code; 10] = [
+        Code::WebhookNotFound,
+        Code::NotAMember,
+        Code::BodyMalformed,
+        Code::FieldMissing,
+        Code::FieldType,
+        Code::BodyInvalid,
+        Code::SlowDown,
+        Code::TooManyRequests,
+        Code::Overloaded,
+        Code::Unavailable,
+    ];
+    CODES.iter().map(|code| code.as_str()).chain(["accepted"])
 }
 
 #[cfg(test)]

@@ -25,3 +25,4 @@ mod send;
 mod smoke;
 mod support;
 mod token;
+mod webhooks;

@@ -336,11 +336,9 @@ impl Load {
             measured_ns,
             end_ns,
         })?;
-        let names = watch.watched.iter().map(|watched| watched.name.clone());
-        let names: Vec<_> = names.collect();
+        let names = watch.names();
         let mut faults = Faults::new(&self.faults, start_ns, measured_ns);
-        let mut stopped = false;
-        let mut looks = 0;
+        let (mut stopped, mut looks) = (false, 0);
         while !generators.are_done() {
             let now = now_ns();
             let next = start_ns + u64::from(looks + 1) * 1_000_000_000;
@@ -372,8 +370,7 @@ impl Load {
             if stage.is_stopped() && !stopped {
                 // One that has just ended does not have to be told.
                 let _ = generators.tell(&Command::Stop);
-                let early = now_ns().saturating_sub(start_ns) / 1_000_000_000;
-                series.cut(u32::try_from(early).unwrap_or(u32::MAX));
+                series.cut(seconds_since(start_ns));
                 stopped = true;
             }
             if now > end_ns + FINISH_NS_MAX {
@@ -395,6 +392,11 @@ struct Ready {
 
 fn nanoseconds(time: Duration) -> u64 {
     u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+}
+
+fn seconds_since(start_ns: u64) -> u32 {
+    let since = now_ns().saturating_sub(start_ns) / 1_000_000_000;
+    u32::try_from(since).unwrap_or(u32::MAX)
 }
 
 fn whole_seconds(time: Duration) -> u32 {

@@ -146,6 +146,12 @@ impl Watch {
         }
     }
 
+    /// What the processes are called.
+    pub(super) fn names(&self) -> Vec<String> {
+        let names = self.watched.iter().map(|watched| watched.name.clone());
+        names.collect()
+    }
+
     /// Processes may have begun anew, or been added; names keep their places.
     pub fn set(&mut self, watched: Vec<Watched>) {
         for found in watched {

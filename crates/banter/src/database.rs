@@ -8,6 +8,10 @@ use banter_storage::{Database, Durability, Postgres, Redis, Sqlite};
 
 use crate::data_dir;
 
+/// Why there is nothing to look at.
+const NO_QUEUE: &str = "one process has no queue; for that of a cluster set database.url \
+                        (postgres://…) and log.url (redis://…)";
+
 /// Opens the database for a command that may run before the first server.
 ///
 /// # Errors
@@ -41,7 +45,9 @@ pub(crate) async fn open_existing(settings: &Settings) -> Result<Database> {
 /// # Errors
 /// When there is no cluster in the settings, or its Redis cannot be used.
 pub(crate) async fn open_queue(settings: &Settings) -> Result<Redis> {
-    let (_, LogUrl(queue)) = cluster(settings)?;
+    let Some(LogUrl(queue)) = &settings.log.url else {
+        bail!(NO_QUEUE);
+    };
     // Whoever only looks may look at a server that keeps less than it should.
     let redis = Redis::open(queue.reveal(), None, Durability::None).await;
     redis.with_context(|| format!("cannot use Redis at {}", queue.place()))
@@ -52,18 +58,9 @@ pub(crate) async fn open_queue(settings: &Settings) -> Result<Redis> {
 /// # Errors
 /// When there is no cluster in the settings, or its PostgreSQL cannot be used.
 pub(crate) async fn open_shared(settings: &Settings) -> Result<Postgres> {
-    let (database, _) = cluster(settings)?;
-    postgres(database).await
-}
-
-/// The two servers that a cluster shares.
-fn cluster(settings: &Settings) -> Result<(&ServiceUrl, &LogUrl)> {
-    match (&settings.database.url, &settings.log.url) {
-        (DatabaseUrl::Postgres(database), Some(queue)) => Ok((database, queue)),
-        _ => bail!(
-            "one process has no queue; for that of a cluster set database.url (postgres://…) \
-             and log.url (redis://…)"
-        ),
+    match &settings.database.url {
+        DatabaseUrl::Postgres(database) => postgres(database).await,
+        DatabaseUrl::Sqlite(_) => bail!(NO_QUEUE),
     }
 }
 

@@ -114,6 +114,8 @@ impl<'a> Faults<'a> {
             ),
             stop: &STOP,
             look_again: None,
+            queue: None,
+            accounts: None,
         };
         STOP.store(false, Ordering::Relaxed);
         let (give, seconds) = channel();
@@ -173,5 +175,6 @@ fn load(scenario: &Scenario) -> Result<Load> {
         seed: 1,
         faults: Vec::new(),
         open_ended: true,
+        patience: None,
     })
 }

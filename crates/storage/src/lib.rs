@@ -32,3 +32,5 @@ pub mod log;
 pub mod bus;
 
 pub mod gossip;
+
+pub mod heartbeat;

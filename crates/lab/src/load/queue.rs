@@ -68,9 +68,12 @@ fn parse(text: &str) -> Option<Depth> {
         let values = lines.filter_map(|line| line.rsplit_once(' ')?.1.parse::<f64>().ok());
         values.reduce(f64::max)
     };
+    let unstored = |name: &str| value(name).unwrap_or(0.0);
+    // What waits for the log, and what waits in it for the database.
     Some(Depth {
-        entries: value("banter_queue_entries")?,
-        oldest_s: value("banter_queue_oldest_entry_age_seconds").unwrap_or(0.0),
+        entries: value("banter_queue_entries")? + unstored("banter_queue_unstored_entries"),
+        oldest_s: unstored("banter_queue_oldest_entry_age_seconds")
+            .max(unstored("banter_queue_oldest_unstored_age_seconds")),
     })
 }
 
@@ -81,10 +84,12 @@ mod tests {
     #[test]
     fn a_queue_is_found_among_metrics() {
         let text = "# TYPE banter_queue_entries gauge\nbanter_queue_entries 17\n\
-                    banter_queue_oldest_entry_age_seconds 0.5\nbanter_other 3\n";
+                    banter_queue_oldest_entry_age_seconds 0.5\nbanter_other 3\n\
+                    banter_queue_unstored_entries 4\n\
+                    banter_queue_oldest_unstored_age_seconds 2.5\n";
         let depth = Depth {
-            entries: 17.0,
-            oldest_s: 0.5,
+            entries: 21.0,
+            oldest_s: 2.5,
         };
         assert_eq!(parse(text), Some(depth));
         assert_eq!(parse("banter_other 3\n"), None);

@@ -14,6 +14,7 @@ use tokio_util::task::TaskTracker;
 use super::StartError;
 use crate::app::{App, Parts, Process};
 use crate::broadcast::Broadcast;
+use crate::cluster::Ear;
 use crate::connect::Admissions;
 use crate::login::{Verifier, close_ended};
 use crate::send::Appender;
@@ -25,6 +26,8 @@ pub(super) struct Backends {
     pub(super) log: Log,
     pub(super) bus: Bus,
     pub(super) events: mpsc::Receiver<Event>,
+    /// What hears heartbeats among them.
+    pub(super) ear: Ear,
 }
 
 pub(super) fn app(
@@ -38,10 +41,11 @@ pub(super) fn app(
         log,
         bus,
         events,
+        ear,
     } = backends;
     let (metrics, limits) = (&process.metrics, &process.settings.limits);
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let broadcast = Broadcast::start(events, &bus, cores, metrics)?;
+    let broadcast = Broadcast::start(events, ear, &bus, cores, metrics)?;
     let appender = Appender::start(
         log.clone(),
         bus.clone(),

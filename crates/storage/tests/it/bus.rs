@@ -469,6 +469,19 @@ async fn a_receiver_that_sleeps_costs_no_memory_and_misses_nothing() {
 }
 
 #[tokio::test]
+async fn a_message_to_oneself_tells_how_late_the_bus_is() {
+    let cluster = Cluster::start(0).await;
+    let gateway = cluster.gateway().await;
+    let mut lag = gateway.arrivals.lag();
+    tokio::time::timeout(PATIENCE, lag.changed())
+        .await
+        .unwrap()
+        .unwrap();
+    assert!(!lag.borrow().is_zero());
+    assert!(gateway.arrivals.arrivals().others >= 1);
+}
+
+#[tokio::test]
 async fn gateways_hear_how_the_others_stand_until_they_are_gone() {
     let cluster = Cluster::start(0).await;
     let one = Gossip::new(cluster.redis().await, "one".to_owned());
@@ -477,6 +490,7 @@ async fn gateways_hear_how_the_others_stand_until_they_are_gone() {
         sockets,
         opened: 7,
         ready: sockets > 1,
+        millicores: 250,
     };
     assert_eq!(one.exchange(standing(1)).await.unwrap(), []);
     assert_eq!(two.exchange(standing(2)).await.unwrap(), [standing(1)]);

@@ -21,16 +21,18 @@ mod up;
 
 use std::path::PathBuf;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use clap::{Args, Subcommand, ValueEnum};
 
 use crate::{print, run_async};
 use control::Request;
-use directory::Directory;
 use job::Role;
 
+pub(crate) use self::directory::Directory;
+pub(crate) use self::status::Status;
+
 /// Most processes of a role on one machine: beyond it they only share what there is.
-const COUNT_MAX: i64 = 64;
+pub(crate) const COUNT_MAX: i64 = 64;
 
 /// Run a whole cluster on this machine, and try what it survives
 #[derive(Debug, Args)]
@@ -143,6 +145,23 @@ impl Cluster {
     }
 }
 
+/// Whether a cluster runs in this directory.
+///
+/// # Errors
+/// When it is another user's.
+pub(crate) fn is_running(directory: &Directory) -> Result<bool> {
+    run_async(control::is_running(directory))
+}
+
+/// What the cluster in this directory tells of itself.
+///
+/// # Errors
+/// When none runs there.
+pub(crate) fn status(directory: &Directory) -> Result<Status> {
+    let told = run_async(control::order(directory, &Request::Status, |_| Ok(())))?;
+    told.context("the cluster does not tell of itself")
+}
+
 fn order(place: &Place, request: &Request) -> Result<()> {
     let directory = place.find()?;
     let line = |line: &str| print(format!("{line}\n").as_bytes());
@@ -157,9 +176,7 @@ impl Named {
 
 impl Show {
     fn run(&self) -> Result<()> {
-        let directory = self.place.find()?;
-        let told = run_async(control::order(&directory, &Request::Status, |_| Ok(())))?;
-        let Some(status) = told else { return Ok(()) };
+        let status = status(&self.place.find()?)?;
         if self.json {
             let text = serde_json::to_string(&status)?;
             return print(format!("{text}\n").as_bytes());

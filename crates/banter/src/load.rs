@@ -41,6 +41,7 @@ Examples:
   banter load --embedded --scale 1,10,100 --html report.html
   banter load --embedded --profile room --users 1000 --rate 50
   banter load --server http://chat.example:8080 --slo 'delivery_p99<250ms,errors<0.01%'
+  banter load --cluster --gateways 4             on a cluster of its own, or the one that runs
   banter load --cluster --fault kill:gateway-1@30s
   banter load --embedded --duration 2h --slo 'growth<5%,errors<0.01%'
   banter load compare before.json after.json
@@ -175,11 +176,11 @@ impl Load {
             load.profile
                 .check()
                 .map_err(|error| Wrong(format!("--scale {scale}: {error}")))?;
-            screen.says(&text::plan(&load));
             let mut set = self.target.set(load.users, &screen)?;
             for fault in &self.fault {
                 set.knows(fault)?;
             }
+            screen.says(&text::plan(&load));
             let outcome = load.run(&set.stage, &mut set.roster, &|progress| {
                 screen.show(&progress);
             });

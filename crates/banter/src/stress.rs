@@ -45,8 +45,8 @@ impl Stress {
         let load = self.people.load()?;
         let circumstances = Circumstances::now()?;
         let screen = Screen::new();
-        screen.says(&text::plan(&load));
         let mut set = self.target.set(load.users, &screen)?;
+        screen.says(&text::plan(&load));
         let found = stress(&load, &set.stage, &mut set.roster, &|progress| {
             screen.show(&progress);
         });

@@ -30,6 +30,18 @@ const SETTINGS: [(&str, &str); 7] = [
     ("TELEMETRY__LOG_FORMAT", "human"),
 ];
 
+/// Gives a command that starts a server these settings, and none of whoever measures.
+pub fn unlimit(command: &mut Command) {
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("BANTER_") {
+            command.env_remove(name);
+        }
+    }
+    for (name, value) in SETTINGS {
+        command.env(format!("BANTER_{name}"), value);
+    }
+}
+
 /// A running server. Dropped, it is killed.
 #[derive(Debug)]
 pub struct Service {
@@ -60,15 +72,7 @@ impl Service {
         let (address, admin) = (free_address()?, free_address()?);
         let log = directory.join("banter.log");
         let mut command = Command::new(binary);
-        for (name, _) in std::env::vars_os() {
-            // Whoever measures may have settings of their own.
-            if name.to_string_lossy().starts_with("BANTER_") {
-                command.env_remove(name);
-            }
-        }
-        for (name, value) in SETTINGS {
-            command.env(format!("BANTER_{name}"), value);
-        }
+        unlimit(&mut command);
         command
             .arg("serve")
             .args(["--listen", &address.to_string()])

@@ -149,17 +149,8 @@ pub(crate) async fn order(
     request: &Request,
     line: impl Fn(&str) -> Result<()>,
 ) -> Result<Option<Status>> {
-    let connected = match path(directory) {
-        Ok((path, _folder)) => UnixStream::connect(path).await,
-        Err(_) => Err(ErrorKind::NotFound.into()),
-    };
-    let stream = match connected {
-        Ok(stream) => stream,
-        Err(error) if error.kind() == ErrorKind::PermissionDenied => {
-            let root = directory.root().display();
-            bail!("the cluster in {root} is another user's");
-        }
-        Err(_) => return Err(nobody(directory)),
+    let Some(stream) = connect(directory).await? else {
+        return Err(nobody(directory));
     };
     let (reader, mut writer) = stream.into_split();
     let mut text = serde_json::to_vec(request)?;
@@ -181,6 +172,30 @@ pub(crate) async fn order(
         return Ok(None);
     }
     bail!("the cluster went away before it had answered")
+}
+
+/// Whoever takes orders there; `None`: nobody does.
+async fn connect(directory: &Directory) -> Result<Option<UnixStream>> {
+    let connected = match path(directory) {
+        Ok((path, _folder)) => UnixStream::connect(path).await,
+        Err(_) => return Ok(None),
+    };
+    match connected {
+        Ok(stream) => Ok(Some(stream)),
+        Err(error) if error.kind() == ErrorKind::PermissionDenied => {
+            let root = directory.root().display();
+            bail!("the cluster in {root} is another user's");
+        }
+        Err(_) => Ok(None),
+    }
+}
+
+/// Whether a cluster runs there.
+///
+/// # Errors
+/// When it is another user's.
+pub(crate) async fn is_running(directory: &Directory) -> Result<bool> {
+    Ok(connect(directory).await?.is_some())
 }
 
 /// Why nobody takes orders.

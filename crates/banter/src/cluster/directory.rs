@@ -16,15 +16,29 @@ pub(crate) struct Directory {
 }
 
 impl Directory {
-    /// The directory that was asked for, or the usual one. That of root lies where other users get
-    /// to, for PostgreSQL does not run as root.
+    /// The directory that was asked for, or the usual one.
     pub(crate) fn find(given: Option<&Path>) -> Result<Self> {
-        let usual = if rustix::process::geteuid().is_root() {
-            Path::new("/var/lib/banter-cluster")
-        } else {
-            Path::new("banter-cluster")
-        };
-        let root = given.unwrap_or(usual);
+        match given {
+            Some(given) => Self::at(given),
+            None => Self::named("banter-cluster"),
+        }
+    }
+
+    /// The one of clusters that are started to be measured: nobody's messages are there.
+    pub(crate) fn of_loads() -> Result<Self> {
+        Self::named("banter-load-cluster")
+    }
+
+    /// A directory of this name where we are; that of root lies where other users get to, for
+    /// PostgreSQL does not run as root.
+    fn named(name: &str) -> Result<Self> {
+        if rustix::process::geteuid().is_root() {
+            return Self::at(&Path::new("/var/lib").join(name));
+        }
+        Self::at(Path::new(name))
+    }
+
+    fn at(root: &Path) -> Result<Self> {
         let root = std::path::absolute(root)
             .with_context(|| format!("cannot use the directory {}", root.display()))?;
         Ok(Self { root })

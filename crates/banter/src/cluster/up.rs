@@ -57,6 +57,9 @@ pub(super) struct Up {
     /// Run this instead of the installed Redis, such as valkey-server
     #[arg(long, value_name = "PROGRAM")]
     redis_server: Option<PathBuf>,
+    /// End as by a signal when standard input does, for whoever starts it as a child
+    #[arg(long, hide = true)]
+    until_input_ends: bool,
     #[command(flatten)]
     place: Place,
 }
@@ -103,6 +106,14 @@ impl Up {
         }
         let ports = Ports::new(directory.root(), before.ports);
         let stopping = CancellationToken::new();
+        if self.until_input_ends {
+            let stopping = stopping.clone();
+            std::thread::spawn(move || {
+                // An input that cannot be read has ended, too.
+                let _ = std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
+                stopping.cancel();
+            });
+        }
         let plan = Plan::make(wanted, programs, ports)?;
         let url = plan.url.clone();
         let supervisor = Arc::new(Supervisor::new(plan, stopping.clone()));

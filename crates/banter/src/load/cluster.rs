@@ -1,83 +1,179 @@
-//! A cluster that runs on this machine, as `banter cluster status --json` tells of it.
+//! The cluster that a load is put on: one that runs on this machine, or one that is started for it.
 
+use std::fs::File;
+use std::io::{BufRead as _, BufReader};
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 use banter_lab::load::watch::Watched;
-use serde::Deserialize;
+use banter_lab::service;
+use clap::Args;
 
-/// What is needed of a cluster.
-#[derive(Debug, Deserialize)]
-pub(super) struct Status {
-    /// Where people reach it.
-    pub(super) url: String,
-    /// Where its data and its configuration are.
-    pub(super) data_dir: PathBuf,
-    processes: Vec<Process>,
+use crate::cluster::{self, Directory, Status};
+use crate::data_dir;
+use crate::usage::Wrong;
+
+/// How long a cluster may take to drain and end: gateways, then a database.
+const STOP_MAX: Duration = Duration::from_secs(120);
+/// How often it is looked whether it has.
+const STOP_POLL: Duration = Duration::from_millis(20);
+
+/// How large a cluster is that is started.
+#[derive(Debug, Args)]
+pub(super) struct Size {
+    /// With --cluster, where none runs: gateways to start with [default: 2]
+    #[arg(long, value_name = "N", requires = "cluster",
+        value_parser = clap::value_parser!(u32).range(1..=cluster::COUNT_MAX))]
+    gateways: Option<u32>,
+    /// The same of workers [default: 1]
+    #[arg(long, value_name = "N", requires = "cluster",
+        value_parser = clap::value_parser!(u32).range(0..=cluster::COUNT_MAX))]
+    workers: Option<u32>,
+    /// The same of authentication services [default: 1]
+    #[arg(long, value_name = "N", requires = "cluster",
+        value_parser = clap::value_parser!(u32).range(1..=cluster::COUNT_MAX))]
+    auths: Option<u32>,
 }
 
-#[derive(Debug, Deserialize)]
-struct Process {
-    name: String,
-    role: String,
-    pid: Option<i32>,
-    admin: Option<String>,
+impl Size {
+    fn arguments(&self) -> Vec<String> {
+        let counts = [
+            ("--gateways", self.gateways),
+            ("--workers", self.workers),
+            ("--auths", self.auths),
+        ];
+        let given = counts
+            .into_iter()
+            .filter_map(|(flag, count)| Some([flag.to_owned(), count?.to_string()]));
+        given.flatten().collect()
+    }
 }
 
-/// Asks for it.
+/// The directory of the cluster to be used, and whether one runs there: the one that was named, or
+/// the usual one while a cluster runs in it, or else the one of loads.
 ///
 /// # Errors
-/// None runs, or not here.
-pub(super) fn status(program: &Path, dir: Option<&PathBuf>) -> Result<Status> {
-    let mut command = Command::new(program);
-    command.args(["cluster", "status", "--json"]);
-    if let Some(dir) = dir {
-        command.arg("--data-dir").arg(dir);
+/// It is another user's.
+pub(super) fn find(named: Option<&Path>) -> Result<(Directory, bool)> {
+    let directory = Directory::find(named)?;
+    let runs = cluster::is_running(&directory)?;
+    if runs || named.is_some() {
+        return Ok((directory, runs));
     }
-    let output = command.output().context("ask for the cluster")?;
-    if !output.status.success() {
-        let said = String::from_utf8_lossy(&output.stderr);
-        let said = said.lines().next().unwrap_or_default();
-        bail!("--cluster: {}", said.trim_start_matches("banter: "));
-    }
-    serde_json::from_slice(&output.stdout).context("read what the cluster tells of itself")
+    let directory = Directory::of_loads()?;
+    let runs = cluster::is_running(&directory)?;
+    Ok((directory, runs))
 }
 
-impl Status {
-    /// Its processes that run.
-    pub(super) fn watched(self) -> Vec<Watched> {
-        let running = self.processes.into_iter();
-        running
-            .filter_map(|process| {
-                Some(Watched {
-                    pid: process.pid?,
-                    name: process.name,
-                    role: process.role,
-                    admin: process.admin.and_then(|admin| admin.parse().ok()),
-                })
+/// A cluster that was started to be measured. Dropped, it drains and ends.
+#[derive(Debug)]
+pub(super) struct Started {
+    child: Child,
+    log: PathBuf,
+}
+
+impl Started {
+    /// Starts one in this directory, with no limit that is not under test, and waits until people
+    /// can come. It ends when this process does, whatever becomes of it.
+    ///
+    /// # Errors
+    /// What it says of why it cannot.
+    pub(super) fn start(program: &Path, directory: &Directory, size: &Size) -> Result<Self> {
+        data_dir::keep_private();
+        directory.create()?;
+        let log = directory.log("supervisor");
+        let errors = File::create(&log);
+        let errors = errors.with_context(|| format!("cannot write {}", log.display()))?;
+        let mut command = Command::new(program);
+        service::unlimit(&mut command);
+        let mut child = command
+            .args(["cluster", "up", "--until-input-ends"])
+            .args(["--listen", "127.0.0.1:0", "--data-dir"])
+            .arg(directory.root())
+            .args(size.arguments())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(errors)
+            // A Ctrl-C is for whoever started it.
+            .process_group(0)
+            .spawn()
+            .context("start a cluster")?;
+        let stdout = child.stdout.take().context("hear the cluster")?;
+        let started = Self { child, log };
+        let mut greeting = String::new();
+        // Nothing more is said there.
+        let heard = BufReader::new(stdout).read_line(&mut greeting);
+        if heard.is_ok() && !greeting.is_empty() {
+            return Ok(started);
+        }
+        bail!("the cluster did not start: {}", started.last_words());
+    }
+
+    fn last_words(&self) -> String {
+        let text = std::fs::read_to_string(&self.log).unwrap_or_default();
+        let last = text.lines().rev().find(|line| !line.trim().is_empty());
+        let last = last.unwrap_or("it said nothing");
+        last.trim_start_matches("banter: ").to_owned()
+    }
+
+    /// Has it drain and end.
+    ///
+    /// # Errors
+    /// It does not, or not well.
+    pub(super) fn stop(mut self) -> Result<()> {
+        self.end()
+    }
+
+    fn end(&mut self) -> Result<()> {
+        drop(self.child.stdin.take());
+        let begun = Instant::now();
+        while begun.elapsed() < STOP_MAX {
+            match self.child.try_wait().context("watch the cluster")? {
+                Some(status) if status.success() => return Ok(()),
+                Some(_) => bail!("the cluster ended badly: {}", self.last_words()),
+                None => std::thread::sleep(STOP_POLL),
+            }
+        }
+        bail!("the cluster does not end; see {}", self.log.display())
+    }
+}
+
+impl Drop for Started {
+    fn drop(&mut self) {
+        // Whatever went wrong before is the better reason.
+        let _ = self.end();
+    }
+}
+
+/// Refuses a size for a cluster that runs already.
+///
+/// # Errors
+/// One was given.
+pub(super) fn keeps_its_size(size: &Size, directory: &Directory) -> Result<(), Wrong> {
+    let arguments = size.arguments();
+    let Some(flag) = arguments.first() else {
+        return Ok(());
+    };
+    let root = directory.root().display();
+    Err(Wrong(format!(
+        "{flag}: a cluster runs in {root} already; banter cluster scale changes it"
+    )))
+}
+
+/// Its processes that run.
+pub(super) fn watched(status: Status) -> Vec<Watched> {
+    let running = status.processes.into_iter();
+    running
+        .filter_map(|process| {
+            Some(Watched {
+                pid: process.pid?.try_into().ok()?,
+                name: process.name,
+                role: process.role.name().to_owned(),
+                admin: process.admin.and_then(|admin| admin.parse().ok()),
             })
-            .collect()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_a_cluster_tells_is_understood() {
-        let text = r#"{"url":"http://127.0.0.1:8080","data_dir":"/tmp/c","processes":[
-            {"name":"gateway-1","role":"gateway","pid":7,"state":"running","admin":"127.0.0.1:9"},
-            {"name":"redis","role":"redis","pid":8,"state":"running","admin":null},
-            {"name":"worker-1","role":"worker","pid":null,"state":"stopped"}]}"#;
-        let status: Status = serde_json::from_str(text).unwrap();
-        let watched = status.watched();
-        let names: Vec<_> = watched
-            .iter()
-            .map(|watched| watched.name.as_str())
-            .collect();
-        assert_eq!(names, ["gateway-1", "redis"]);
-        assert_eq!(watched[0].admin, "127.0.0.1:9".parse().ok());
-    }
+        })
+        .collect()
 }

@@ -38,13 +38,15 @@ pub(crate) struct Target {
     /// A server that is there; its registration must be open
     #[arg(long, value_name = "URL", conflicts_with = "cluster")]
     server: Option<String>,
-    /// The cluster that runs on this machine
+    /// The cluster of this machine; where none runs, start one for it, and end it afterwards
     #[arg(long)]
     cluster: bool,
-    /// With --embedded: keep the data there, and use its accounts again [default: a new one].
-    /// With --cluster: which one
+    /// Keep the data there, and use its accounts again [default: with --embedded, nowhere; with
+    /// --cluster, the cluster that runs, else ./banter-load-cluster, root's in /var/lib]
     #[arg(long, value_name = "DIRECTORY", conflicts_with = "server")]
     data_dir: Option<PathBuf>,
+    #[command(flatten)]
+    size: cluster::Size,
 }
 
 /// Whether somebody wants it to end.
@@ -56,10 +58,17 @@ pub(crate) fn is_stopped() -> bool {
 pub(crate) struct Set {
     pub(crate) stage: Stage,
     pub(crate) roster: Roster,
-    service: Option<Service>,
+    own: Own,
     /// Dropped last: the server is gone by then.
     #[expect(dead_code, reason = "kept until everything has ended")]
     scratch: Option<Scratch>,
+}
+
+/// What was started for the load.
+enum Own {
+    Nothing,
+    Server(Service),
+    Cluster(cluster::Started),
 }
 
 /// A directory that is removed in the end.
@@ -100,15 +109,9 @@ impl Target {
             return there(url, roster, Vec::new(), None, generator);
         }
         if self.cluster {
-            return self.cluster(users, program, generator);
+            return self.cluster(users, screen, program, generator);
         }
-        let files = raise_descriptors();
-        let needed = u64::from(users) + OTHER_FILES;
-        anyhow::ensure!(
-            files >= needed,
-            "a server of {users} users needs {needed} open files, and {files} are allowed: raise \
-             the hard limit (ulimit -Hn), or use fewer users"
-        );
+        check_descriptors(users)?;
         let (dir, scratch) = match &self.data_dir {
             Some(dir) => (dir.clone(), None),
             None => {
@@ -144,35 +147,60 @@ impl Target {
         Ok(Set {
             stage,
             roster,
-            service: Some(service),
+            own: Own::Server(service),
             scratch,
         })
     }
 }
 
 impl Target {
-    /// The cluster of this machine; accounts go straight into its database.
+    /// A cluster; accounts go straight into its database.
     fn cluster(
         &self,
         users: u32,
+        screen: &Screen,
         program: PathBuf,
         generator: (PathBuf, Vec<String>),
     ) -> Result<Set> {
-        let dir = self.data_dir.clone();
-        let status = cluster::status(&program, dir.as_ref())?;
+        check_descriptors(users)?;
+        let (directory, runs) = cluster::find(self.data_dir.as_deref())?;
+        let root = directory.root().display().to_string();
+        let own = if runs {
+            cluster::keeps_its_size(&self.size, &directory)?;
+            screen.says(&format!("using the cluster that runs in {root}"));
+            Own::Nothing
+        } else {
+            screen.says(&format!("starting a cluster in {root}"));
+            Own::Cluster(cluster::Started::start(&program, &directory, &self.size)?)
+        };
+        let status = crate::cluster::status(&directory)?;
         let location = Location {
-            config: Some(status.data_dir.join("banter.toml")),
+            config: Some(directory.config()),
             data_dir: None,
         };
         let settings = location.load(Vec::new())?.settings;
-        let mut roster = Roster::open(&status.data_dir.join("load.json"))?;
+        let mut roster = Roster::open(&directory.root().join("load.json"))?;
         roster.make(users, &|names, password| {
             accounts::make(&settings, names, password)
         })?;
-        let (url, watched) = (status.url.clone(), status.watched());
-        let again = move || Ok(cluster::status(&program, dir.as_ref())?.watched());
-        there(&url, roster, watched, Some(Rc::new(again)), generator)
+        let url = status.url.clone();
+        let again = move || Ok(cluster::watched(crate::cluster::status(&directory)?));
+        let watched = cluster::watched(status);
+        let set = there(&url, roster, watched, Some(Rc::new(again)), generator)?;
+        Ok(Set { own, ..set })
     }
+}
+
+/// Whether a process here can have so many sockets.
+fn check_descriptors(users: u32) -> Result<()> {
+    let files = raise_descriptors();
+    let needed = u64::from(users) + OTHER_FILES;
+    anyhow::ensure!(
+        files >= needed,
+        "a server of {users} users needs {needed} open files, and {files} are allowed: raise the \
+         hard limit (ulimit -Hn), or use fewer users"
+    );
+    Ok(())
 }
 
 /// A server that is there.
@@ -195,7 +223,7 @@ fn there(
             look_again,
         },
         roster,
-        service: None,
+        own: Own::Nothing,
         scratch: None,
     })
 }
@@ -215,7 +243,7 @@ impl Set {
             let names = names.join(", ");
             return Err(Wrong(format!("--fault {fault}: there are only {names}")));
         }
-        if fault.harm == Harm::Kill && self.service.is_some() {
+        if fault.harm == Harm::Kill && matches!(self.own, Own::Server(_)) {
             let why = "nobody starts it again; a cluster does";
             return Err(Wrong(format!("--fault {fault}: {why}")));
         }
@@ -229,8 +257,10 @@ impl Set {
     pub(crate) fn end<T>(self, outcome: Result<T>) -> Result<T> {
         // What went wrong first is the better reason.
         let outcome = outcome?;
-        if let Some(service) = self.service {
-            service.stop()?;
+        match self.own {
+            Own::Nothing => {}
+            Own::Server(service) => service.stop()?,
+            Own::Cluster(cluster) => cluster.stop()?,
         }
         Ok(outcome)
     }

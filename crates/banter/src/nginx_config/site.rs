@@ -16,6 +16,8 @@ const TEMPLATE: &str = include_str!("nginx.conf");
 
 /// Silence after which NGINX gives a socket up, in pings: three may be lost, and each is jittered.
 const PINGS_LOST_MAX: u64 = 3;
+/// NGINX counts no further; an address has no more ports to reach one listener from.
+const SOCKETS_MAX: u64 = 65_535;
 
 /// A certificate and its key (PEM).
 #[derive(Debug, Clone)]
@@ -93,7 +95,10 @@ impl Site {
                 self.limits.address_upgrades_per_second.into(),
             ),
             ("upgrades_burst", limit::ADDRESS_UPGRADES_BURST.into()),
-            ("sockets", self.limits.address_sockets.into()),
+            (
+                "sockets",
+                u64::from(self.limits.address_sockets).min(SOCKETS_MAX),
+            ),
         ]
         .into_iter()
         .map(|(name, number)| (name, number.to_string()))
@@ -223,6 +228,17 @@ mod tests {
         let text = site().render().unwrap();
         assert!(!text.contains("{{") && !text.contains("}}"), "{text}");
         assert!(text.contains("server 10.0.0.2:2 max_fails=0;"), "{text}");
+    }
+
+    #[test]
+    fn no_limit_is_beyond_what_nginx_takes() {
+        let mut site = site();
+        site.limits.address_sockets = 1_000_000;
+        assert!(
+            site.render()
+                .unwrap()
+                .contains("limit_conn banter_sockets 65535;")
+        );
     }
 
     #[test]

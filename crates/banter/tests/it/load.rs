@@ -1,9 +1,10 @@
 //! `banter load` from outside: a short load on a server of its own, and on one that is there.
 
+mod cluster;
+
 use std::fs;
 use std::io::{BufRead as _, BufReader};
-use std::os::unix::fs::PermissionsExt as _;
-use std::process::{Child, Stdio};
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -309,102 +310,4 @@ fn tokens_are_renewed_while_a_load_runs() {
         "{report:#}"
     );
     assert_eq!(report["errors"], serde_json::json!({}));
-}
-
-/// A whole cluster on this machine. Dropped, it is asked to end.
-struct Cluster {
-    child: Child,
-    dir: tempfile::TempDir,
-}
-
-impl Cluster {
-    fn start() -> Self {
-        let dir = tempfile::tempdir().expect("a directory");
-        // PostgreSQL is another user, where we are root.
-        let open = fs::Permissions::from_mode(0o711);
-        fs::set_permissions(dir.path(), open).expect("it is ours");
-        let up = [
-            "cluster",
-            "up",
-            "--listen",
-            "127.0.0.1:0",
-            "--data-dir",
-            "cluster",
-        ];
-        let mut command = banter(dir.path(), &up);
-        command.stdout(Stdio::piped()).stderr(Stdio::null());
-        let mut child = command.spawn().expect("it starts");
-        let mut greeting = String::new();
-        let mut stdout = BufReader::new(child.stdout.take().expect("piped"));
-        stdout.read_line(&mut greeting).expect("a line");
-        assert!(greeting.contains("serves"), "no cluster: {greeting}");
-        Self { child, dir }
-    }
-}
-
-impl Drop for Cluster {
-    fn drop(&mut self) {
-        let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
-        let asked = pid.map(|pid| kill_process(pid, Signal::TERM));
-        if asked.is_some_and(|asked| asked.is_ok()) {
-            let _ = self.child.wait();
-        }
-    }
-}
-
-#[test]
-fn a_gateway_that_is_killed_under_load_loses_nothing() {
-    if !crate::cluster::installed() {
-        return;
-    }
-    let cluster = Cluster::start();
-    let arguments = [
-        "load",
-        "--cluster",
-        "--data-dir",
-        "cluster",
-        "--profile",
-        "room",
-    ];
-    let people = [
-        "--users",
-        "12",
-        "--rate",
-        "20",
-        "--warm-up",
-        "1s",
-        "--duration",
-        "9s",
-    ];
-    let fault = [
-        "--fault",
-        "kill:gateway-1@2s",
-        "--slo",
-        "errors<60%",
-        "--json",
-        "killed.json",
-    ];
-    let ran = run(
-        cluster.dir.path(),
-        &[&arguments[..], &people, &fault].concat(),
-    );
-    assert_eq!(ran.code, Some(0), "{}{}", ran.stderr, ran.stdout);
-    let report = fs::read(cluster.dir.path().join("killed.json")).expect("a report");
-    let report: Value = serde_json::from_slice(&report).expect("JSON");
-    let run_of = &report["runs"][0];
-    assert_eq!(run_of["audit"]["violations"], 0, "{}", ran.stdout);
-    assert_eq!(run_of["marks"][0]["text"], "kill gateway-1");
-    let processes = run_of["processes"].as_array().expect("processes");
-    for name in ["redis", "postgres", "gateway-2", "worker-1", "nginx"] {
-        assert!(
-            processes.iter().any(|process| process["name"] == name),
-            "{name}"
-        );
-    }
-    // Who was on it has come back to another one.
-    let rows = run_of["times"].as_array().expect("rows");
-    assert!(
-        rows.iter().any(|row| row["measure"] == "connect"),
-        "{run_of:#}"
-    );
 }

@@ -109,15 +109,7 @@ pub struct Metrics {
     pub duplicates: Counter,
     /// When entries were last committed, in seconds since 1970.
     pub last_commit: Gauge,
-    /// Entries that a worker found in the database already.
-    pub replayed: Counter,
-    /// Entries that a worker gave up because their shard has another epoch.
-    pub fenced: Counter,
-    /// Entries that a worker could not store.
-    pub unstorable: Family<Reason, Counter>,
-    /// Shards that a worker drains.
-    pub shards: Gauge,
-    /// What a part of a cluster sees of the whole.
+    /// What only a cluster has.
     pub cluster: ClusterMetrics,
     /// Answers by route.
     pub requests: Family<Request, Counter>,
@@ -211,10 +203,6 @@ impl Metrics {
             persist_latency: list.histogram(Name::WorkerPersistLatency),
             duplicates: list.counter(Name::WorkerDuplicates),
             last_commit: list.gauge(Name::WorkerLastCommit),
-            replayed: list.counter(Name::WorkerReplayed),
-            fenced: list.counter(Name::WorkerFenced),
-            unstorable: list.counters(Name::WorkerRejected, UNSTORABLE),
-            shards: list.gauge(Name::WorkerShards),
             cluster: ClusterMetrics::register(list),
             requests: list.add(Name::HttpRequests, Family::default()),
             request_duration: list.histograms::<_, Route>(Name::HttpRequestDuration, []),
@@ -306,9 +294,6 @@ impl Default for Metrics {
 
 /// How a resumed channel went on.
 const RESUMES: [&str; 5] = ["empty", "replayed", "too_old", "epoch_changed", "failed"];
-
-/// Why accepted entries cannot be stored.
-const UNSTORABLE: [&str; 3] = ["unreadable", "number_taken", "sent_before"];
 
 /// Limits that are counted where they are met.
 const SCOPES: [&str; 4] = [

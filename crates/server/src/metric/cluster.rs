@@ -1,4 +1,4 @@
-//! What a part of a cluster sees of the whole: the queue, its own heartbeat, the other gateways.
+//! What only a cluster has: the queue and those who drain it, heartbeats, other gateways.
 
 use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
@@ -9,16 +9,27 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 
 use super::list::{Age, Histograms};
-use super::{Histogram, List, Measure, Name, State, Station};
+use super::{Histogram, List, Measure, Name, Reason, State, Station};
 
 /// The stages of a heartbeat: the log has it, the bus brought it back, the database has it.
 const STATIONS: [&str; 3] = ["accepted", "received", "stored"];
+
+/// Why accepted entries cannot be stored.
+const UNSTORABLE: [&str; 3] = ["unreadable", "number_taken", "sent_before"];
 
 type Ratio = Gauge<f64, AtomicU64>;
 
 /// See the module. Cloning shares them.
 #[derive(Debug, Clone)]
 pub struct ClusterMetrics {
+    /// Entries that a worker found in the database already.
+    pub replayed: Counter,
+    /// Entries that a worker gave up because their shard has another epoch.
+    pub fenced: Counter,
+    /// Entries that a worker could not store.
+    pub rejected: Family<Reason, Counter>,
+    /// Shards that a worker drains.
+    pub shards: Gauge,
     unstored_entries: Gauge,
     unstored_channels: Gauge,
     oldest_unstored: Age,
@@ -43,6 +54,10 @@ pub struct Spread {
 impl ClusterMetrics {
     pub(super) fn register(list: &mut List<'_>) -> Self {
         let metrics = Self {
+            replayed: list.counter(Name::WorkerReplayed),
+            fenced: list.counter(Name::WorkerFenced),
+            rejected: list.counters(Name::WorkerRejected, UNSTORABLE),
+            shards: list.gauge(Name::WorkerShards),
             unstored_entries: list.gauge(Name::QueueUnstoredEntries),
             unstored_channels: list.gauge(Name::QueueUnstoredChannels),
             oldest_unstored: list.add(Name::QueueOldestUnstoredAge, Age::default()),

@@ -32,10 +32,10 @@ impl PersistMetrics {
     pub fn new(metrics: &Metrics) -> Self {
         Self {
             persisted: metrics.persisted.clone(),
-            replayed: metrics.replayed.clone(),
-            fenced: metrics.fenced.clone(),
-            rejected: metrics.unstorable.clone(),
-            shards: metrics.shards.clone(),
+            replayed: metrics.cluster.replayed.clone(),
+            fenced: metrics.cluster.fenced.clone(),
+            rejected: metrics.cluster.rejected.clone(),
+            shards: metrics.cluster.shards.clone(),
             last_commit: metrics.last_commit.clone(),
             oldest: metrics.queue_age.clone(),
             batch_rows: metrics.batch_rows.clone(),

@@ -1,0 +1,390 @@
+//! A cluster that is watched: its targets, its panels, its alerts, as Prometheus sees them.
+
+use std::fs;
+use std::io::Write as _;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+use tempfile::tempdir;
+
+use super::installed;
+use super::life::Cluster;
+use crate::support::http::{Connection, Request};
+use crate::support::message::{fresh_id, words};
+use crate::support::person::Person;
+use crate::support::run;
+
+/// Longest wait for Prometheus to see something: many scrapes.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Whether everything that watches is installed.
+fn watchers_installed() -> bool {
+    let has = |program: &str| Path::new("/usr/bin").join(program).exists();
+    let found = [
+        "prometheus",
+        "promtool",
+        "prometheus-alertmanager",
+        "prometheus-redis-exporter",
+        "prometheus-postgres-exporter",
+        "prometheus-nginx-exporter",
+        "prometheus-node-exporter",
+    ]
+    .into_iter()
+    .all(has);
+    if !found {
+        eprintln!("skipped: Prometheus or an exporter is missing (make test installs them)");
+        let demanded = std::env::var_os("BANTER_TEST_CLIENTS").is_some();
+        assert!(!demanded, "something that watches is missing");
+    }
+    found && installed()
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+/// The Prometheus of a cluster.
+struct Prometheus {
+    address: SocketAddr,
+}
+
+impl Prometheus {
+    /// That of this cluster, which from now on looks every second, and whose rules wait less.
+    #[track_caller]
+    fn hurried(cluster: &Cluster<'_>, dir: &Path) -> Self {
+        let observe = dir.join("observe");
+        let config = observe.join("prometheus.yml");
+        rewrite(&config, |line| {
+            line.replace("interval: 10s", "interval: 1s")
+                .replace("timeout: 5s", "timeout: 1s")
+        });
+        for file in fs::read_dir(observe.join("rules")).unwrap() {
+            rewrite(&file.unwrap().path(), hurry);
+        }
+        let processes = cluster.settle();
+        let process = processes.iter().find(|it| it["name"] == "prometheus");
+        let process = process.expect("there is a Prometheus");
+        let pid = i32::try_from(process["pid"].as_i64().unwrap()).unwrap();
+        kill_process(Pid::from_raw(pid).unwrap(), Signal::HUP).unwrap();
+        let address = process["listen"].as_str().unwrap().parse().unwrap();
+        let it = Self { address };
+        it.until("the new rules", |it| {
+            let status = it.ask("/api/v1/status/config");
+            let config = status["yaml"].as_str().unwrap_or_default();
+            config.contains("scrape_interval: 1s")
+        });
+        it
+    }
+
+    /// What its API gives.
+    #[track_caller]
+    fn ask(&self, path: &str) -> Value {
+        let answer = Connection::open(self.address).call(&Request::get(path));
+        let mut answer = answer.ok(200);
+        assert_eq!(answer["status"], "success", "{answer}");
+        answer["data"].take()
+    }
+
+    #[track_caller]
+    fn until(&self, what: &str, is_so: impl Fn(&Self) -> bool) {
+        let since = Instant::now();
+        while !is_so(self) {
+            let targets = || self.ask("/api/v1/alerts");
+            assert!(since.elapsed() < PATIENCE, "not {what}: {:#}", targets());
+            std::thread::sleep(Duration::from_millis(200));
+        }
+    }
+
+    /// Whether an alert fires, in one of its series that has this label.
+    fn fires(&self, alert: &str, label: (&str, &str)) -> bool {
+        let alerts = self.ask("/api/v1/alerts");
+        let alerts = alerts["alerts"].as_array().unwrap().iter();
+        let mut meant = alerts.filter(|it| {
+            it["labels"]["alertname"] == alert
+                && (label.0.is_empty() || it["labels"][label.0] == label.1)
+        });
+        meant.any(|it| it["state"] == "firing")
+    }
+
+    /// Breaks something, and waits for its alert; mends it, and waits for the end of the alert.
+    #[track_caller]
+    fn alarm(
+        &self,
+        alert: &str,
+        label: (&str, &str),
+        mut break_it: impl FnMut(),
+        mend: impl FnOnce(),
+    ) {
+        assert!(!self.fires(alert, label), "{alert} fires too early");
+        let since = Instant::now();
+        break_it();
+        self.until(&format!("{alert} firing"), |it| it.fires(alert, label));
+        eprintln!("{alert} fired after {:.1} s", since.elapsed().as_secs_f64());
+        let since = Instant::now();
+        mend();
+        self.until(&format!("{alert} over"), |it| !it.fires(alert, label));
+        eprintln!(
+            "{alert} cleared after {:.1} s",
+            since.elapsed().as_secs_f64()
+        );
+    }
+}
+
+/// Minutes and hours become seconds; what a rule says stays what it is.
+fn hurry(line: &str) -> String {
+    let mut text = line.to_owned();
+    if let Some((before, _)) = line.split_once("for: ")
+        && before.trim().is_empty()
+    {
+        return format!("{before}for: 1s");
+    }
+    for window in ["2m", "5m", "10m", "15m", "30m"] {
+        text = text.replace(&format!("[{window}]"), "[15s]");
+    }
+    text.replace("<= 60", "<= 5")
+}
+
+#[track_caller]
+fn rewrite(path: &Path, line: impl Fn(&str) -> String) {
+    let text = fs::read_to_string(path).unwrap();
+    let lines: Vec<_> = text.lines().map(line).collect();
+    fs::write(path, lines.join("\n") + "\n").unwrap();
+}
+
+/// Everything that can be counted happens at least once.
+#[track_caller]
+fn live(cluster: &Cluster<'_>) -> Person {
+    let ann = Person::register(cluster.site, "ann");
+    let mut bob = Person::register(cluster.site, "bob");
+    bob.refresh();
+    let channel = ann.create("lounge");
+    bob.join(&channel);
+    let (mut hers, mut his) = (ann.connect(), bob.connect());
+    for number in 0..5 {
+        hers.tell(&channel, &fresh_id(), &words(number));
+        his.find("message");
+    }
+    ann.history(&channel);
+    ann.post(&channel, &fresh_id(), &words("over HTTP")).ok(201);
+    bob.log_out();
+    his.ended();
+    ann
+}
+
+#[test]
+fn everything_is_watched_and_every_panel_has_data() {
+    if !watchers_installed() {
+        return;
+    }
+    let dir = tempdir().unwrap();
+    let cluster = Cluster::start(dir.path(), "c", &["--observe"]);
+    let prometheus = Prometheus::hurried(&cluster, &dir.path().join("c"));
+    prometheus.until("everything watched", |it| {
+        let targets = it.ask("/api/v1/targets?state=active");
+        let targets = targets["activeTargets"].as_array().unwrap();
+        targets.len() == 9 && targets.iter().all(|it| it["health"] == "up")
+    });
+    let found = prometheus.ask("/api/v1/alertmanagers");
+    assert_eq!(found["activeAlertmanagers"].as_array().unwrap().len(), 1);
+    prometheus.until("the watchdog", |it| it.fires("Watchdog", ("", "")));
+    live(&cluster);
+    for process in cluster.settle() {
+        if process["admin"].is_string() && process["name"] != "nginx" {
+            check_metrics(&process);
+        }
+    }
+    // A gateway more is watched without a word.
+    cluster.order("scale gateways 3");
+    prometheus.until("the third gateway", |it| {
+        let up = it.ask("/api/v1/query?query=sum(up{role=%22gateway%22})");
+        up["result"][0]["value"][1] == "3"
+    });
+    if has_dashboards() {
+        panels(&prometheus);
+    }
+    cluster.stop(Signal::TERM);
+}
+
+/// What Prometheus' own tool thinks of a scrape.
+#[track_caller]
+fn check_metrics(process: &Value) {
+    let admin = process["admin"].as_str().unwrap().parse().unwrap();
+    let scrape = Connection::open(admin).call(&Request::get("/metrics"));
+    let mut promtool = Command::new("promtool");
+    promtool.args(["check", "metrics"]).stdin(Stdio::piped());
+    promtool.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = promtool.spawn().unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    stdin.write_all(scrape.text().as_bytes()).unwrap();
+    drop(stdin);
+    let output = child.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{}: {said}", process["name"]);
+}
+
+/// Whether dashboards were made, which needs Node.
+fn has_dashboards() -> bool {
+    let found = root().join("deploy/grafana/dist").exists();
+    if !found {
+        eprintln!("skipped: no dashboards (scripts/check-observability.sh makes them)");
+        let demanded = std::env::var_os("BANTER_TEST_CLIENTS").is_some();
+        assert!(!demanded, "there are no dashboards");
+    }
+    found
+}
+
+/// Every metric that is named anywhere exists, and every panel has data.
+#[track_caller]
+fn panels(prometheus: &Prometheus) {
+    let url = format!("http://{}", prometheus.address);
+    let since = Instant::now();
+    loop {
+        let mut check = Command::new("node");
+        let check = check.args(["deploy/check.mjs", "live", &url]);
+        let output = check.current_dir(root()).output().expect("node runs");
+        if output.status.success() {
+            return;
+        }
+        let said = String::from_utf8_lossy(&output.stderr);
+        // Rates need some scrapes.
+        assert!(since.elapsed() < PATIENCE, "{said}");
+        std::thread::sleep(Duration::from_secs(1));
+    }
+}
+
+#[test]
+#[ignore = "takes some minutes: make alarms"]
+fn what_breaks_raises_its_alert_and_mended_ends_it() {
+    if !watchers_installed() {
+        return;
+    }
+    let dir = tempdir().unwrap();
+    let cluster = Cluster::start(dir.path(), "c", &["--observe"]);
+    let prometheus = Prometheus::hurried(&cluster, &dir.path().join("c"));
+    let ann = live(&cluster);
+    let channel = ann.create("alarms");
+    let order = |order: &str| {
+        cluster.order(order);
+    };
+    let queue = || {
+        let request = Request::post(format!("/v1/channels/{channel}/messages"))
+            .header("Prefer", "respond-async")
+            .json(&serde_json::json!({"body": words("waits")}));
+        ann.call(request).ok(202);
+    };
+    prometheus.alarm(
+        "WorkersStalled",
+        ("", ""),
+        || {
+            order("stop worker-1");
+            queue();
+        },
+        || order("start worker-1"),
+    );
+    prometheus.alarm(
+        "BanterProcessDown",
+        ("instance", "worker-1"),
+        || order("stop worker-1"),
+        || order("start worker-1"),
+    );
+    prometheus.alarm(
+        "HeartbeatMissing",
+        ("stage", "stored"),
+        || order("stop worker-1"),
+        || order("start worker-1"),
+    );
+    prometheus.alarm(
+        "DependencyDown",
+        ("dependency", "log"),
+        || order("stop redis"),
+        || order("start redis"),
+    );
+    prometheus.until("the new epoch", |it| it.fires("LogReplaced", ("", "")));
+    prometheus.until("well again", |it| !it.fires("LogReplaced", ("", "")));
+    prometheus.alarm(
+        "DependencyDown",
+        ("dependency", "database"),
+        || order("stop postgres"),
+        || order("start postgres"),
+    );
+    prometheus.alarm(
+        "NginxDown",
+        ("", ""),
+        || order("stop nginx"),
+        || order("start nginx"),
+    );
+    unbalance(&cluster, &prometheus);
+    storm(&cluster, &prometheus);
+    let left = run(
+        dir.path(),
+        &["queue", "status", "--config", "c/banter.toml"],
+    );
+    let left = left.succeeded();
+    assert!(left.starts_with("0 entries"), "{left}");
+    cluster.stop(Signal::TERM);
+}
+
+/// Many sockets on one gateway, past the balancer.
+#[track_caller]
+fn unbalance(cluster: &Cluster<'_>, prometheus: &Prometheus) {
+    let processes = cluster.settle();
+    let first = processes.iter().find(|it| it["name"] == "gateway-1");
+    let mut site = cluster.site;
+    site.address = first.unwrap()["listen"].as_str().unwrap().parse().unwrap();
+    let people: Vec<_> = (0..8)
+        .map(|number| Person {
+            site,
+            ..Person::register(cluster.site, &format!("crowd-{number}"))
+        })
+        .collect();
+    let mut sockets = Vec::new();
+    let held = std::cell::RefCell::new(&mut sockets);
+    prometheus.alarm(
+        "GatewaysUnbalanced",
+        ("", ""),
+        || {
+            let crowd = people
+                .iter()
+                .flat_map(|person| (0..31).map(|_| person.connect()));
+            held.borrow_mut().extend(crowd);
+        },
+        || held.borrow_mut().clear(),
+    );
+}
+
+/// More passwords than all cores can hash.
+#[track_caller]
+fn storm(cluster: &Cluster<'_>, prometheus: &Prometheus) {
+    let is_over = std::sync::atomic::AtomicBool::new(false);
+    let is_over = &is_over;
+    let site = cluster.site;
+    std::thread::scope(|scope| {
+        prometheus.alarm(
+            "LoginsOverloaded",
+            ("", ""),
+            || {
+                for number in 0..200 {
+                    scope.spawn(move || {
+                        let mut turn = 0;
+                        while !is_over.load(std::sync::atomic::Ordering::Relaxed) {
+                            turn += 1;
+                            let name = format!("guess-{number}-{turn}");
+                            let credentials = serde_json::json!({
+                                "username": name, "password": "a password that nobody has",
+                            });
+                            let login = Request::post("/v1/auth/login").json(&credentials);
+                            let _ = Connection::try_open(site.address)
+                                .and_then(|mut connection| connection.try_call(&login));
+                        }
+                    });
+                }
+                prometheus.until("guessing", |it| it.fires("PasswordGuessing", ("", "")));
+            },
+            || is_over.store(true, std::sync::atomic::Ordering::Relaxed),
+        );
+    });
+}

@@ -156,10 +156,7 @@ impl Metrics {
         let bytes = list.counters::<Direction, _>(Name::GatewayBytes, ["in", "out"]);
         let gaps = list.counters::<Repaired, _>(Name::GatewayGapsDetected, ["true", "false"]);
         let slow = list.counters::<Action, _>(Name::GatewaySlowConsumers, ["closed", "cut"]);
-        let build: Family<Version, Gauge> = list.add(Name::BuildInfo, Family::default());
-        build
-            .get_or_create(&env!("CARGO_PKG_VERSION").into())
-            .set(1);
+        tell_version(list);
         let traffic = Traffic {
             frames: frames.get_or_create_owned(&"out".into()),
             bytes: bytes.get_or_create_owned(&"out".into()),
@@ -290,6 +287,12 @@ impl Default for Metrics {
     fn default() -> Self {
         Self::new()
     }
+}
+
+fn tell_version(list: &mut List<'_>) {
+    let build: Family<Version, Gauge> = list.add(Name::BuildInfo, Family::default());
+    let version = env!("CARGO_PKG_VERSION").into();
+    build.get_or_create(&version).set(1);
 }
 
 /// How a resumed channel went on.

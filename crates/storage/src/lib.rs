@@ -31,6 +31,8 @@ pub mod log;
 
 pub mod bus;
 
+pub mod board;
+
 pub mod gossip;
 
 pub mod heartbeat;

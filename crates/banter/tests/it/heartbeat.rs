@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::support::PATIENCE;
 use crate::support::fixture::{Fixture, Kind};
@@ -101,6 +101,55 @@ fn a_heartbeat_that_is_not_stored_is_told() {
     chat.spawn("worker");
     chat.ready("worker");
     until(&chat, "banter_queue_unstored_entries", |all| all < 1e-9);
+}
+
+#[test]
+fn each_part_shows_all_of_them() {
+    let mut chat = Fixture::of(Kind::Cluster);
+    let _socket = chat.register("ann").connect();
+    // Who is asked first waits for the others' first words.
+    let first = chat.admin(&Request::get("/status.json")).ok(200);
+    assert_eq!(roles(&first)[0], "gateway", "it tells of itself first");
+    let told = shown(&chat, 5);
+    let mut all = roles(&told);
+    all.sort_unstable();
+    assert_eq!(all, ["auth", "gateway", "gateway", "worker", "worker"]);
+    let peers = told["peers"].as_array().unwrap();
+    let names: BTreeSet<_> = peers
+        .iter()
+        .map(|it| it["name"].as_str().unwrap())
+        .collect();
+    assert_eq!(names.len(), 5, "{told:#}");
+    let sockets = |peer: &Value| peer["series"]["connections"].as_array()?.last()?.as_f64();
+    let sockets: f64 = peers.iter().filter_map(sockets).sum();
+    assert!((sockets - 1.0).abs() < 1e-9, "{told:#}");
+    let top = chat.command(&["top", "--admin", &chat.admin_url()]);
+    let table = top.succeeded();
+    assert!(
+        table.lines().any(|line| line.starts_with("all ")),
+        "{table}"
+    );
+    chat.end("worker", Signal::TERM);
+    assert_eq!(shown(&chat, 3)["complete"], true);
+}
+
+/// What is shown once it tells of so many processes.
+#[track_caller]
+fn shown(chat: &Fixture, count: usize) -> Value {
+    let since = Instant::now();
+    loop {
+        let told = chat.admin(&Request::get("/status.json")).ok(200);
+        if roles(&told).len() == count {
+            return told;
+        }
+        assert!(since.elapsed() < PATIENCE, "{told:#}");
+        std::thread::sleep(Duration::from_millis(200));
+    }
+}
+
+fn roles(told: &Value) -> Vec<&str> {
+    let peers = told["peers"].as_array().unwrap().iter();
+    peers.map(|it| it["role"].as_str().unwrap()).collect()
 }
 
 #[test]

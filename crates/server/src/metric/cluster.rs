@@ -87,6 +87,21 @@ impl ClusterMetrics {
         }
     }
 
+    /// Entries that wait for the database, and for how many seconds the oldest has.
+    #[expect(clippy::cast_precision_loss, reason = "counts of a queue")]
+    pub(crate) fn unstored(&self) -> (f64, f64) {
+        (
+            self.unstored_entries.get() as f64,
+            self.oldest_unstored.seconds(),
+        )
+    }
+
+    /// Gateways that take sockets, as this one knows them.
+    #[expect(clippy::cast_precision_loss, reason = "some gateways")]
+    pub(crate) fn gateways(&self) -> f64 {
+        self.peers.get_or_create(&"ready".into()).get() as f64
+    }
+
     /// A heartbeat has reached a stage, so long after it was sent.
     pub fn reached(&self, station: &'static str, took: Duration) {
         let histogram = self.roundtrip.get_or_create_owned(&station.into());

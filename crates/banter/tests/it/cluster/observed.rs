@@ -17,6 +17,7 @@ use crate::support::http::{Connection, Request};
 use crate::support::message::{fresh_id, words};
 use crate::support::person::Person;
 use crate::support::run;
+use crate::support::socket::Socket;
 
 /// Longest wait for Prometheus to see something: many scrapes.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -155,9 +156,24 @@ fn rewrite(path: &Path, line: impl Fn(&str) -> String) {
     fs::write(path, lines.join("\n") + "\n").unwrap();
 }
 
+/// Somebody who goes on talking.
+struct Talk {
+    person: Person,
+    socket: Socket,
+    channel: String,
+}
+
+impl Talk {
+    #[track_caller]
+    fn say(&mut self) {
+        let body = words("again");
+        self.socket.tell(&self.channel, &fresh_id(), &body);
+    }
+}
+
 /// Everything that can be counted happens at least once.
 #[track_caller]
-fn live(cluster: &Cluster<'_>) -> Person {
+fn live(cluster: &Cluster<'_>) -> Talk {
     let ann = Person::register(cluster.site, "ann");
     let mut bob = Person::register(cluster.site, "bob");
     bob.refresh();
@@ -172,7 +188,11 @@ fn live(cluster: &Cluster<'_>) -> Person {
     ann.post(&channel, &fresh_id(), &words("over HTTP")).ok(201);
     bob.log_out();
     his.ended();
-    ann
+    Talk {
+        person: ann,
+        socket: hers,
+        channel,
+    }
 }
 
 #[test]
@@ -191,7 +211,7 @@ fn everything_is_watched_and_every_panel_has_data() {
     let found = prometheus.ask("/api/v1/alertmanagers");
     assert_eq!(found["activeAlertmanagers"].as_array().unwrap().len(), 1);
     prometheus.until("the watchdog", |it| it.fires("Watchdog", ("", "")));
-    live(&cluster);
+    let mut talk = live(&cluster);
     for process in cluster.settle() {
         if process["admin"].is_string() && process["name"] != "nginx" {
             check_metrics(&process);
@@ -204,8 +224,9 @@ fn everything_is_watched_and_every_panel_has_data() {
         up["result"][0]["value"][1] == "3"
     });
     if has_dashboards() {
-        panels(&prometheus);
+        panels(&prometheus, || talk.say());
     }
+    drop(talk);
     cluster.stop(Signal::TERM);
 }
 
@@ -237,12 +258,13 @@ fn has_dashboards() -> bool {
     found
 }
 
-/// Every metric that is named anywhere exists, and every panel has data.
+/// Every metric that is named anywhere exists, and every panel has data while somebody talks.
 #[track_caller]
-fn panels(prometheus: &Prometheus) {
+fn panels(prometheus: &Prometheus, mut talk: impl FnMut()) {
     let url = format!("http://{}", prometheus.address);
     let since = Instant::now();
     loop {
+        talk();
         let mut check = Command::new("node");
         let check = check.args(["deploy/check.mjs", "live", &url]);
         let output = check.current_dir(root()).output().expect("node runs");
@@ -265,8 +287,11 @@ fn what_breaks_raises_its_alert_and_mended_ends_it() {
     let dir = tempdir().unwrap();
     let cluster = Cluster::start(dir.path(), "c", &["--observe"]);
     let prometheus = Prometheus::hurried(&cluster, &dir.path().join("c"));
-    let ann = live(&cluster);
-    let channel = ann.create("alarms");
+    let Talk {
+        person: ann,
+        channel,
+        ..
+    } = live(&cluster);
     let order = |order: &str| {
         cluster.order(order);
     };

@@ -78,7 +78,8 @@ impl Destination {
         Ok(joined)
     }
 
-    async fn find(&self, client: &Client) -> Result<Channel> {
+    /// Finds the channel, without joining it.
+    pub(crate) async fn find(&self, client: &Client) -> Result<Channel> {
         let server = client.server();
         let name = match self {
             Destination::Id(id) => {

@@ -22,6 +22,7 @@ mod telemetry;
 mod top;
 mod usage;
 mod user;
+mod webhook;
 
 use std::io::{ErrorKind, Write as _};
 use std::process::ExitCode;
@@ -59,6 +60,7 @@ enum Command {
     Chat(chat::Chat),
     Send(send::Send),
     Tail(tail::Tail),
+    Webhook(webhook::Webhook),
     Cluster(cluster::Cluster),
     Top(top::Top),
     Config(config::Config),
@@ -87,6 +89,7 @@ fn main() -> ExitCode {
         Command::Chat(command) => command.run(),
         Command::Send(command) => command.run(),
         Command::Tail(command) => command.run(),
+        Command::Webhook(command) => command.run(),
         Command::Cluster(command) => command.run(),
         Command::Top(command) => command.run(),
         Command::Config(command) => command.run(),

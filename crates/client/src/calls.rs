@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use banter_protocol::entry::Level;
 use banter_protocol::error::Code;
-use banter_protocol::id::{ChannelId, Epoch, MessageId, Position, Seq, UserId};
+use banter_protocol::id::{ChannelId, Epoch, MessageId, Position, Seq, UserId, WebhookId};
 use banter_protocol::time::Timestamp;
 use bytes::Bytes;
 use hyper::Method;
@@ -60,6 +60,24 @@ pub struct Member {
     pub username: String,
     /// `owner` or `member`.
     pub role: String,
+}
+
+/// An incoming webhook of a channel.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Webhook {
+    /// Its identifier.
+    pub id: WebhookId,
+    /// The username that it posts under.
+    pub name: String,
+    /// When it was made.
+    pub created_at: Timestamp,
+}
+
+/// A webhook that was just made.
+#[derive(Clone, Deserialize)]
+pub struct MadeWebhook {
+    /// Where it takes messages; holds the secret.
+    pub url: String,
 }
 
 /// Where a membership begins.
@@ -139,6 +157,11 @@ const fn yes() -> bool {
 struct NewChannel<'a> {
     name: &'a str,
     private: bool,
+}
+
+#[derive(Serialize)]
+struct NewWebhook<'a> {
+    name: &'a str,
 }
 
 #[derive(Serialize)]
@@ -334,6 +357,39 @@ impl Client {
     pub async fn add_member(&self, channel: ChannelId, user: &str) -> Result<(), Error> {
         let path = format!("/v1/channels/{channel}/members/{}", escape(user));
         self.ask(Method::PUT, &path, None, None).await.map(drop)
+    }
+
+    /// All webhooks of a channel that the user owns.
+    ///
+    /// # Errors
+    /// As every call; also [`Code::NotOwner`].
+    pub async fn webhooks(&self, channel: ChannelId) -> Result<Vec<Webhook>, Error> {
+        self.all(&format!("/v1/channels/{channel}/webhooks?limit=200"))
+            .await
+    }
+
+    /// Makes a webhook for a channel that the user owns.
+    ///
+    /// # Errors
+    /// As every call; also [`Code::NotOwner`], [`Code::UsernameTaken`] and others.
+    pub async fn create_webhook(
+        &self,
+        channel: ChannelId,
+        name: &str,
+    ) -> Result<MadeWebhook, Error> {
+        let path = format!("/v1/channels/{channel}/webhooks");
+        let body = json(&NewWebhook { name });
+        let answer = self.ask(Method::POST, &path, None, body).await?;
+        self.http.read(&answer)
+    }
+
+    /// Deletes a webhook.
+    ///
+    /// # Errors
+    /// As every call; also [`Code::NotOwner`], [`Code::WebhookNotFound`].
+    pub async fn delete_webhook(&self, channel: ChannelId, id: WebhookId) -> Result<(), Error> {
+        let path = format!("/v1/channels/{channel}/webhooks/{id}");
+        self.ask(Method::DELETE, &path, None, None).await.map(drop)
     }
 
     /// A page of history, of at most 200 entries.

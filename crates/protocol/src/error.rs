@@ -83,6 +83,8 @@ codes! {
     OwnerStays = "owner_stays", 409, "The owner cannot be removed; the owner leaves by himself.";
     /// Member of as many channels as one may.
     TooManyChannels = "too_many_channels", 409, "This account is in as many channels as it may be.";
+    /// The channel has as many webhooks as it may.
+    TooManyWebhooks = "too_many_webhooks", 409, "This channel has as many webhooks as it may have.";
     /// The body is larger than allowed.
     TooLarge = "too_large", 413, "The body is larger than 64 KiB.";
     /// Not `application/json`.

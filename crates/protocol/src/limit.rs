@@ -67,6 +67,18 @@ pub const ADDRESS_UPGRADES_BURST: u32 = 200;
 /// Sockets of one address (`limits.address_sockets`): a company behind one address.
 pub const ADDRESS_SOCKETS: u32 = 5_000;
 
+/// Webhooks of one channel: more tools than anybody wants to hear from in one place, and few enough
+/// that nobody collects usernames with them.
+pub const WEBHOOKS_PER_CHANNEL: u32 = 50;
+/// Messages a webhook may post in a second (`limits.webhook_messages_per_second`): a storm of
+/// alerts fits, a script that went wild does not bury the channel.
+pub const WEBHOOK_MESSAGES_PER_SECOND: u32 = 20;
+/// Posts to webhooks from one address in a second, with whatever secret: each costs a look-up in
+/// the database before anything is known about who asks.
+pub const ADDRESS_WEBHOOKS_PER_SECOND: u32 = 50;
+/// Posts to webhooks that one address may save up.
+pub const ADDRESS_WEBHOOKS_BURST: u32 = 200;
+
 /// Bytes that may wait for a socket beyond the kernel's buffers (`limits.outbound_bytes`).
 pub const OUTBOUND_BYTES: usize = 1024 * 1024;
 /// The least that [`OUTBOUND_BYTES`] may be set to: the largest `message` frame (a body of control

@@ -11,9 +11,11 @@ use banter_storage::bus::Bus;
 use banter_storage::channels::Channels;
 use banter_storage::entries::Entries;
 use banter_storage::log::Log;
+use banter_storage::webhooks::Webhooks;
 use tokio_util::task::TaskTracker;
 
 use crate::broadcast::Broadcast;
+use crate::channels::WebhookGate;
 use crate::connect::Admissions;
 use crate::health::{Health, Probe};
 use crate::login::{Login, Verifier};
@@ -139,6 +141,10 @@ pub struct Parts {
     pub accounts: Accounts,
     /// Channels and members.
     pub channels: Channels,
+    /// Incoming webhooks.
+    pub webhooks: Webhooks,
+    /// How often they may be made and used.
+    pub webhook_gate: WebhookGate,
     /// Stored entries.
     pub entries: Entries,
     /// Where entries go.

@@ -1,7 +1,8 @@
 //! Channels over HTTP: making, finding and reading them, joining and leaving, adding and removing.
 //!
 //! What one may not see does not exist: a private channel of others is answered like an unknown
-//! one. Joins and leaves are entries, so they go through the log like messages do.
+//! one. Joins and leaves are entries, so they go through the log like messages do. What comes in by
+//! a webhook is a message like any other.
 
 mod create;
 mod list;
@@ -11,8 +12,10 @@ mod page;
 mod seat;
 mod subscription;
 mod view;
+mod webhook;
 
 pub use page::List;
+pub use webhook::WebhookGate;
 
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -33,6 +36,7 @@ pub fn routes() -> OpenApiRouter<App> {
         .routes(routes!(list::members))
         .routes(routes!(member::add, member::remove))
         .routes(routes!(message::send))
+        .merge(webhook::routes())
 }
 
 /// The channel, where `viewer` may see it.
@@ -46,6 +50,23 @@ pub(crate) async fn seen_by(
 ) -> Result<Channel, Problem> {
     let seen = app.channels.seen_by(viewer, channel).await?;
     seen.ok_or_else(|| Code::ChannelNotFound.into())
+}
+
+/// The channel, where `user` owns it.
+///
+/// # Errors
+/// `channel_not_found` where `user` may not see it, else `not_owner`.
+async fn owned_by(app: &App, user: UserId, channel: ChannelId) -> Result<Channel, Problem> {
+    let seen = seen_by(app, user, channel).await?;
+    if owns(&seen, user) {
+        Ok(seen)
+    } else {
+        Err(Code::NotOwner.into())
+    }
+}
+
+fn owns(channel: &Channel, user: UserId) -> bool {
+    channel.owner.as_ref().is_some_and(|owner| owner.id == user)
 }
 
 /// The channel, where `user` is a member of it.

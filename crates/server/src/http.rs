@@ -6,7 +6,7 @@ mod listen;
 mod peer;
 
 pub use body::Body;
-pub(crate) use body::optional;
+pub(crate) use body::{optional, required};
 pub use extract::{Authenticated, ChannelPath, PageQuery, bearer_token};
 pub use listen::{Routes, Upgraded, serve};
 pub use peer::{Peer, Socket};

@@ -94,6 +94,8 @@ pub struct Metrics {
     pub replays_failed: Counter,
     /// Requests and frames over a limit.
     pub rate_limited: Family<Scope, Counter>,
+    /// Posts to webhooks, by what became of them.
+    pub webhook_posts: Family<Outcome, Counter>,
     /// Entries that wait for the log.
     pub queue_entries: Gauge,
     /// How long the oldest of them has waited.
@@ -192,6 +194,7 @@ impl Metrics {
             gaps: gaps.get_or_create_owned(&"true".into()),
             replays_failed: gaps.get_or_create_owned(&"false".into()),
             rate_limited: list.counters(Name::GatewayRateLimited, SCOPES),
+            webhook_posts: list.counters(Name::GatewayWebhookPosts, posts()),
             queue_entries: list.gauge(Name::QueueEntries),
             queue_age: list.add(Name::QueueOldestEntryAge, Age::default()),
             persisted: list.counter(Name::WorkerMessagesPersisted),
@@ -291,19 +294,22 @@ impl Default for Metrics {
 
 fn tell_version(list: &mut List<'_>) {
     let build: Family<Version, Gauge> = list.add(Name::BuildInfo, Family::default());
-    let version = env!("CARGO_PKG_VERSION").into();
-    build.get_or_create(&version).set(1);
+    build
+        .get_or_create(&env!("CARGO_PKG_VERSION").into())
+        .set(1);
 }
 
 /// How a resumed channel went on.
 const RESUMES: [&str; 5] = ["empty", "replayed", "too_old", "epoch_changed", "failed"];
 
 /// Limits that are counted where they are met.
-const SCOPES: [&str; 4] = [
+const SCOPES: [&str; 6] = [
     "channel_entries",
     "socket_frames",
     "address_upgrades",
     "address_sockets",
+    "address_webhooks",
+    "webhook_messages",
 ];
 
 /// Why connections are not served on.
@@ -344,6 +350,23 @@ fn rejections() -> impl Iterator<Item = &'static str> {
         Code::Unavailable,
     ];
     CODES.iter().map(|code| code.as_str())
+}
+
+/// What becomes of posts to webhooks.
+fn posts() -> impl Iterator<Item = &'static str> {
+    const CODES: [Code; 10] = [
+        Code::WebhookNotFound,
+        Code::NotAMember,
+        Code::BodyMalformed,
+        Code::FieldMissing,
+        Code::FieldType,
+        Code::BodyInvalid,
+        Code::SlowDown,
+        Code::TooManyRequests,
+        Code::Overloaded,
+        Code::Unavailable,
+    ];
+    CODES.iter().map(|code| code.as_str()).chain(["accepted"])
 }
 
 #[cfg(test)]

@@ -6,9 +6,8 @@
 mod counts;
 mod pace;
 
-use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use banter_protocol::entry::Level;
@@ -22,7 +21,7 @@ use banter_storage::log::{Act, Answer, Append, Log, Receipt, Refused};
 use tokio::sync::{mpsc, oneshot};
 
 use counts::Counts;
-pub use pace::Pace;
+pub use pace::{Pace, Paces};
 
 use crate::broadcast::{Acknowledgement, Broadcast, Outbound, Unstored};
 use crate::metric::Metrics;
@@ -41,8 +40,7 @@ const STORED_WITHIN: Duration = Duration::from_secs(5);
 pub struct Appender {
     jobs: mpsc::Sender<Job>,
     waiting_bytes: Arc<AtomicUsize>,
-    channels: Arc<Mutex<HashMap<ChannelId, Pace>>>,
-    entries_per_second: u32,
+    channels: Arc<Paces<ChannelId>>,
     log: Log,
     bus: Bus,
     metrics: Metrics,
@@ -145,8 +143,7 @@ impl Appender {
         let appender = Self {
             jobs,
             waiting_bytes: Arc::default(),
-            channels: Arc::default(),
-            entries_per_second,
+            channels: Arc::new(Paces::new(entries_per_second, limit::BURST_FACTOR)),
             log: log.clone(),
             bus: bus.clone(),
             metrics: metrics.clone(),
@@ -266,17 +263,7 @@ impl Appender {
     }
 
     fn pace(&self, channel: ChannelId, now: Instant) -> Result<(), Shed> {
-        /// Channels whose pace is known before the rested ones are forgotten.
-        const FORGET_ABOVE: usize = 4_096;
-        let mut channels = self.channels.lock().unwrap_or_else(PoisonError::into_inner);
-        if channels.len() > FORGET_ABOVE {
-            channels.retain(|_, pace| !pace.is_rested(now));
-        }
-        let rate = self.entries_per_second;
-        let pace = channels
-            .entry(channel)
-            .or_insert_with(|| Pace::new(rate, now));
-        pace.take(now).map_err(|retry_after| {
+        self.channels.take(channel, now).map_err(|retry_after| {
             self.metrics.limited("channel_entries");
             Shed {
                 code: Code::SlowDown,

@@ -161,6 +161,8 @@ pub struct Limits {
     pub address_upgrades_per_second: u32,
     /// Sockets that one address may have open.
     pub address_sockets: u32,
+    /// Messages that a webhook may post in a second; the burst is twice that.
+    pub webhook_messages_per_second: u32,
 }
 
 impl Default for Limits {
@@ -172,6 +174,7 @@ impl Default for Limits {
             address_logins_per_minute: limit::ADDRESS_LOGINS_PER_MINUTE,
             address_upgrades_per_second: limit::ADDRESS_UPGRADES_PER_SECOND,
             address_sockets: limit::ADDRESS_SOCKETS,
+            webhook_messages_per_second: limit::WEBHOOK_MESSAGES_PER_SECOND,
         }
     }
 }

@@ -25,6 +25,8 @@ pub mod login_failures;
 
 pub mod channels;
 
+pub mod webhooks;
+
 pub mod entries;
 
 pub mod log;

@@ -191,11 +191,18 @@ fn refuse_old(version: &str, number: i32) -> Result<()> {
     Ok(())
 }
 
-static MIGRATIONS: &[(i64, &str, &str)] = &[(
-    1,
-    "cluster",
-    include_str!("../migrations/postgres/0001_cluster.sql"),
-)];
+static MIGRATIONS: &[(i64, &str, &str)] = &[
+    (
+        1,
+        "cluster",
+        include_str!("../migrations/postgres/0001_cluster.sql"),
+    ),
+    (
+        2,
+        "webhooks",
+        include_str!("../migrations/postgres/0002_webhooks.sql"),
+    ),
+];
 
 /// The migrator holds an advisory lock meanwhile, which ends with the connection.
 async fn migrate(connection: &mut PgConnection) -> Result<()> {

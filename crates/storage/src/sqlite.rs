@@ -129,6 +129,11 @@ static MIGRATIONS: &[(i64, &str, &str)] = &[
         "channels",
         include_str!("../migrations/sqlite/0002_channels.sql"),
     ),
+    (
+        3,
+        "webhooks",
+        include_str!("../migrations/sqlite/0003_webhooks.sql"),
+    ),
 ];
 
 async fn migrate(connection: &mut SqliteConnection) -> Result<()> {

@@ -232,6 +232,11 @@ pub(crate) static KEYS: LazyLock<Vec<Key>> = LazyLock::new(|| {
         number(
             "limits.address_sockets",
             |s| &mut s.limits.address_sockets,
+            rate.clone(),
+        ),
+        number(
+            "limits.webhook_messages_per_second",
+            |s| &mut s.limits.webhook_messages_per_second,
             rate,
         ),
         checked(

@@ -33,6 +33,9 @@ fn wrong_usage_ends_with_2_and_names_the_culprit() {
         (&["config", "extra"], "extra"),
         (&["keys"], "subcommand"),
         (&["keys", "rotate", "now"], "now"),
+        (&["webhook"], "subcommand"),
+        (&["webhook", "create", "#ops"], "<NAME>"),
+        (&["webhook", "create", "#ops", "a b"], "a b"),
         (&["completions", "tcsh"], "tcsh"),
     ] {
         let line = run(dir.path(), arguments).refused();
@@ -49,6 +52,7 @@ fn help_and_version_are_answers() {
         &["--help"][..],
         &["serve", "--help"],
         &["user", "add", "--help"],
+        &["webhook", "create", "--help"],
     ] {
         let help = run(dir.path(), command).succeeded();
         assert!(help.contains("Usage: banter"), "{help}");

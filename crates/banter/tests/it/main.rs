@@ -26,3 +26,4 @@ mod send;
 mod smoke;
 mod support;
 mod token;
+mod webhooks;

@@ -10,6 +10,7 @@ use std::time::Instant;
 use tempfile::{TempDir, tempdir};
 
 use crate::support::fixture::{Fixture, Kind, Site, free_address};
+use crate::support::hook::Hook;
 use crate::support::http::{Connection, Request};
 use crate::support::message::words;
 use crate::support::person::Person;
@@ -263,6 +264,11 @@ fn people_talk_through_it_though_a_gateway_is_away() {
     }
     assert_eq!(ann.history(&channel).len(), 10);
 
+    let hook = Hook::make(&ann, &channel, "build");
+    hook.say(&words("by a webhook"));
+    hook.post(&serde_json::json!({}))
+        .refused(422, "field_missing");
+
     // What NGINX refuses by itself reads as if the server had.
     let large = "x".repeat(70_000);
     let request = Request::post("/v1/channels").text("application/json", &large);
@@ -279,7 +285,7 @@ fn people_talk_through_it_though_a_gateway_is_away() {
 
     let logs = balancer.logs();
     assert!(logs.contains("\"path\":\"/v1/connect\""), "{logs}");
-    for secret in [MARK, &ann.token, &bob.refresh_token] {
+    for secret in [MARK, &ann.token, &bob.refresh_token, hook.secret()] {
         assert!(!logs.contains(secret), "{secret} in {logs}");
     }
 }

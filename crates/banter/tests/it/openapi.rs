@@ -3,10 +3,11 @@
 use serde_json::{Value, json};
 
 use crate::support::fixture::Fixture;
+use crate::support::hook::Hook;
 use crate::support::http::Request;
 
 /// Every call of the interface; the socket is described elsewhere too.
-const CALLS: [(&str, &str); 19] = [
+const CALLS: [(&str, &str); 23] = [
     ("POST", "/v1/auth/register"),
     ("POST", "/v1/auth/login"),
     ("POST", "/v1/auth/refresh"),
@@ -23,18 +24,23 @@ const CALLS: [(&str, &str); 19] = [
     ("DELETE", "/v1/channels/{id}/members/{username}"),
     ("GET", "/v1/channels/{id}/history"),
     ("POST", "/v1/channels/{id}/messages"),
+    ("GET", "/v1/channels/{id}/webhooks"),
+    ("POST", "/v1/channels/{id}/webhooks"),
+    ("DELETE", "/v1/channels/{id}/webhooks/{webhook}"),
+    ("POST", "/v1/webhooks/{id}/{secret}"),
     ("GET", "/v1/connect"),
     ("GET", "/openapi.json"),
     ("GET", "/asyncapi.json"),
 ];
 
 /// Calls that need no access token.
-const OPEN: [&str; 8] = [
+const OPEN: [&str; 9] = [
     "/v1/auth/register",
     "/v1/auth/login",
     "/v1/auth/refresh",
     "/v1/auth/logout",
     "/.well-known/jwks.json",
+    "/v1/webhooks/{id}/{secret}",
     "/v1/connect",
     "/openapi.json",
     "/asyncapi.json",
@@ -45,6 +51,8 @@ fn path(template: &str, channel: &str) -> String {
     template
         .replace("{id}", channel)
         .replace("{username}", "bob")
+        .replace("{webhook}", channel)
+        .replace("{secret}", "guessed")
 }
 
 #[test]
@@ -163,9 +171,13 @@ fn every_wrong_body_has_its_answer() {
     let chat = Fixture::new();
     let ann = chat.register("ann");
     let channel = ann.create("lounge");
+    let hook = Hook::make(&ann, &channel, "build");
     let with_body = CALLS.into_iter().filter(|call| call.0 == "POST");
     for (method, template) in with_body {
-        let path = path(template, &channel);
+        let path = match template {
+            "/v1/webhooks/{id}/{secret}" => hook.path().to_owned(),
+            other => path(other, &channel),
+        };
         let call = |media_type: &str, body: &[u8]| {
             let request = Request::new(method, &path).bearer(&ann.token);
             chat.call(&request.header("Content-Type", media_type).bytes(body))

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use crate::support::PASSWORD;
 use crate::support::fixture::{Fixture, Kind};
+use crate::support::hook::Hook;
 use crate::support::http::Request;
 use crate::support::logs;
 use crate::support::message::{fresh_id, words, words_of};
@@ -26,7 +27,8 @@ fn logs_keep_secrets_at_every_level() {
         let old = ann.clone();
         messages(&ann, &channel);
         sockets(&chat, &mut ann, &old, &channel);
-        paths_and_headers(&chat, &ann, &channel);
+        paths_and_headers(&chat, &ann);
+        webhooks(&chat, &ann, &channel);
         commands(&chat);
         operators(&chat);
         ann.log_out();
@@ -97,21 +99,42 @@ fn sockets(chat: &Fixture, ann: &mut Person, old: &Person, channel: &str) {
     drop(Socket::request(chat.address(), &subprotocol));
 }
 
-fn paths_and_headers(chat: &Fixture, ann: &Person, channel: &str) {
+fn paths_and_headers(chat: &Fixture, ann: &Person) {
     let in_query = format!("/v1/me?access_token={}", ann.token);
     chat.call(&Request::get(in_query))
         .refused(401, "token_missing");
     let in_path = format!("/v1/channels/{}", ann.token);
     ann.call(Request::get(in_path))
         .refused(404, "channel_not_found");
-    let hook = format!("/v1/webhooks/{channel}/{}", "s3cret".repeat(12));
-    let text = json!({"text": words("from a webhook")});
-    let refused = chat.call(&Request::post(hook).json(&text)).status;
-    assert_eq!(refused, 404);
     let basic = Request::get("/v1/me").header("Authorization", format!("Basic {PASSWORD}"));
     chat.call(&basic).refused(401, "token_invalid");
     let twice = Request::get("/v1/me").bearer(&ann.token).bearer(&ann.token);
     chat.call(&twice).refused(401, "token_invalid");
+}
+
+/// Its secret is long enough to be recognised like a token.
+fn webhooks(chat: &Fixture, ann: &Person, channel: &str) {
+    let hook = Hook::make(ann, channel, "build");
+    assert!(logs::is_secret(hook.secret()), "{}", hook.secret());
+    hook.say(&words("from a webhook"));
+    let text = json!({"text": words("from a webhook")});
+    for path in [
+        format!("{}x", hook.path()),
+        format!("{}/x", hook.path()),
+        format!("{}?x", hook.path()),
+        format!("{}%ff", hook.path()),
+        hook.path().replace("webhooks", "webhook"),
+    ] {
+        chat.call(&Request::post(path).json(&text));
+    }
+    chat.call(&Request::get(hook.path()))
+        .refused(405, "method_not_allowed");
+    let broken = Request::post(hook.path()).text("application/json", &words("{"));
+    chat.call(&broken).refused(400, "body_malformed");
+    hook.post(&json!({"text": words_of(20_000)}))
+        .refused(422, "body_invalid");
+    hook.delete(ann, channel).ok(204);
+    hook.post(&text).refused(404, "webhook_not_found");
 }
 
 fn commands(chat: &Fixture) {

@@ -5,6 +5,7 @@ pub(crate) mod cluster;
 pub(crate) mod contract;
 pub(crate) mod disk;
 pub(crate) mod fixture;
+pub(crate) mod hook;
 pub(crate) mod http;
 pub(crate) mod logs;
 pub(crate) mod member;

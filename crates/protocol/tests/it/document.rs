@@ -93,7 +93,7 @@ fn the_close_codes_are_those_of_the_code() {
 
 #[test]
 fn the_limits_are_those_of_the_code() {
-    let expected = [texts_and_paces(), addresses_and_sockets()].concat();
+    let expected = [texts_and_paces(), addresses_and_sockets(), webhooks()].concat();
     let rows = table("Limits");
     let names: Vec<&str> = rows.iter().map(|row| row[0]).collect();
     let expected_names: Vec<&str> = expected.iter().map(|(name, _)| *name).collect();
@@ -223,6 +223,30 @@ fn addresses_and_sockets() -> Vec<(&'static str, Vec<String>)> {
         (
             "idle HTTP connection",
             vec![seconds(limit::HTTP_IDLE_TIMEOUT)],
+        ),
+    ]
+}
+
+/// See [`texts_and_paces`].
+fn webhooks() -> Vec<(&'static str, Vec<String>)> {
+    vec![
+        (
+            "webhooks of a channel",
+            vec![grouped(limit::WEBHOOKS_PER_CHANNEL)],
+        ),
+        (
+            "messages of a webhook",
+            vec![
+                grouped(limit::WEBHOOK_MESSAGES_PER_SECOND),
+                grouped(limit::WEBHOOK_MESSAGES_PER_SECOND * limit::BURST_FACTOR),
+            ],
+        ),
+        (
+            "posts to webhooks from an address",
+            vec![
+                grouped(limit::ADDRESS_WEBHOOKS_PER_SECOND),
+                grouped(limit::ADDRESS_WEBHOOKS_BURST),
+            ],
         ),
     ]
 }

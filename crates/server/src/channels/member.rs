@@ -43,6 +43,11 @@ pub(super) async fn add(
     let channel = super::seen_by(&app, me.user, id).await?;
     let bar = may_add(&channel, me.user)?;
     let user = named(&app, path).await?;
+    // The account of another channel's webhook is nobody here.
+    let home = app.webhooks.channel_of(user.id).await?;
+    if home.is_some_and(|home| home != id) {
+        return Err(Code::UserNotFound.into());
+    }
     seat::uncancelled(async move {
         let _seat = app.channels.hold_seat(user.id).await?;
         seat::admit(&app, id, &user, bar).await
@@ -74,10 +79,7 @@ pub(super) async fn remove(
     ChannelPath(id): ChannelPath,
     path: MemberPath,
 ) -> Result<StatusCode, Problem> {
-    let channel = super::seen_by(&app, me.user, id).await?;
-    if !owns(&channel, me.user) {
-        return Err(Code::NotOwner.into());
-    }
+    super::owned_by(&app, me.user, id).await?;
     let user = named(&app, path).await?;
     if user.id == me.user {
         return Err(Code::OwnerStays.into());
@@ -96,13 +98,9 @@ pub(super) async fn remove(
     Ok(StatusCode::NO_CONTENT)
 }
 
-fn owns(channel: &Channel, user: UserId) -> bool {
-    channel.owner.as_ref().is_some_and(|owner| owner.id == user)
-}
-
 /// Whether `user`, who sees the channel, may add others, and even those who are barred.
 fn may_add(channel: &Channel, user: UserId) -> Result<Bar, Code> {
-    match (owns(channel, user), channel.private) {
+    match (super::owns(channel, user), channel.private) {
         (true, _) => Ok(Bar::Lifted),
         (false, true) => Ok(Bar::Holds),
         (false, false) => Err(Code::NotOwner),

@@ -152,7 +152,7 @@ fn prefers_async(headers: &HeaderMap) -> bool {
 }
 
 /// The id that the request names, or a fresh one.
-fn message_id(headers: &HeaderMap, now_ms: i64) -> Result<MessageId, Code> {
+pub(super) fn message_id(headers: &HeaderMap, now_ms: i64) -> Result<MessageId, Code> {
     let mut keys = headers.get_all(KEY).iter();
     let id = match (keys.next(), keys.next()) {
         (None, _) => Ok(Uuid::now_v7().into()),

@@ -25,6 +25,7 @@ pub struct List<T> {
 pub(crate) enum Listed {
     Channels = 1,
     Members = 2,
+    Webhooks = 3,
 }
 
 /// How many rows to read for a page: one more tells whether there is another page.

@@ -10,7 +10,7 @@ use banter_protocol::id::UserId;
 use banter_protocol::limit;
 
 use crate::http::Peer;
-use crate::send::Pace;
+use crate::send::Paces;
 
 /// Open sockets of this process. Cloning shares it.
 #[derive(Debug, Clone)]
@@ -20,10 +20,9 @@ pub struct Admissions {
 
 #[derive(Debug)]
 struct Shared {
-    upgrades_per_second: u32,
     sockets_per_address: usize,
     addresses: Mutex<HashMap<IpAddr, usize>>,
-    paces: Mutex<HashMap<IpAddr, Pace>>,
+    upgrades: Paces<IpAddr>,
     users: Mutex<HashMap<UserId, usize>>,
 }
 
@@ -55,12 +54,13 @@ impl Admissions {
     /// With the limits of the settings.
     #[must_use]
     pub fn new(upgrades_per_second: u32, sockets_per_address: u32) -> Self {
+        const BURST_SECONDS: u32 =
+            limit::ADDRESS_UPGRADES_BURST / limit::ADDRESS_UPGRADES_PER_SECOND;
         Self {
             shared: Arc::new(Shared {
-                upgrades_per_second,
                 sockets_per_address: usize::try_from(sockets_per_address).unwrap_or(usize::MAX),
                 addresses: Mutex::default(),
-                paces: Mutex::default(),
+                upgrades: Paces::new(upgrades_per_second, BURST_SECONDS),
                 users: Mutex::default(),
             }),
         }
@@ -74,7 +74,8 @@ impl Admissions {
         if peer.exempt {
             return Ok(self.place(Holder::Exempt));
         }
-        self.pace(peer.address, now).map_err(|wait| Crowded {
+        let taken = self.shared.upgrades.take(peer.address, now);
+        taken.map_err(|wait| Crowded {
             scope: "address_upgrades",
             wait,
         })?;
@@ -96,22 +97,6 @@ impl Admissions {
     pub fn user(&self, user: UserId) -> Option<Place> {
         count(&mut lock(&self.shared.users), user, limit::SOCKETS_PER_USER)
             .then(|| self.place(Holder::User(user)))
-    }
-
-    fn pace(&self, address: IpAddr, now: Instant) -> Result<(), Duration> {
-        const BURST_SECONDS: u32 =
-            limit::ADDRESS_UPGRADES_BURST / limit::ADDRESS_UPGRADES_PER_SECOND;
-        /// Addresses whose pace is known before the rested ones are forgotten.
-        const FORGET_ABOVE: usize = 4_096;
-        let mut paces = lock(&self.shared.paces);
-        if paces.len() > FORGET_ABOVE {
-            paces.retain(|_, pace| !pace.is_rested(now));
-        }
-        let (rate, burst) = (self.shared.upgrades_per_second, BURST_SECONDS);
-        let pace = paces
-            .entry(address)
-            .or_insert_with(|| Pace::with_burst(rate, burst, now));
-        pace.take(now)
     }
 
     fn place(&self, of: Holder) -> Place {

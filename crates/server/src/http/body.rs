@@ -24,10 +24,15 @@ impl<T: DeserializeOwned, S: Sync> FromRequest<S> for Body<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
-        check_media_type(request.headers())?;
-        let bytes = read(request, limit::HTTP_BODY_TIMEOUT).await?;
-        parse(&bytes).map(Self)
+        required(request).await.map(Self)
     }
+}
+
+/// The JSON object of a request, for who looks at its head first.
+pub(crate) async fn required<T: DeserializeOwned>(request: Request) -> Result<T, Problem> {
+    check_media_type(request.headers())?;
+    let bytes = read(request, limit::HTTP_BODY_TIMEOUT).await?;
+    parse(&bytes)
 }
 
 /// An optional JSON object: an absent body is `T`'s default.

@@ -63,6 +63,24 @@ fn is_common(password: &str) -> bool {
     listed(password) || listed(&password.to_lowercase())
 }
 
+/// What is stored for an account that nobody may log in to: finding that out is the same work as
+/// for any other.
+#[must_use]
+pub fn nobodys() -> String {
+    nobody(Cost::DEFAULT)
+}
+
+fn nobody(cost: Cost) -> String {
+    // Nothing hashes to zeroes, as far as anybody knows.
+    format!(
+        "$argon2id$v=19$m={},t={},p=1${}${}",
+        cost.memory_kib,
+        cost.passes,
+        "A".repeat(22),
+        "A".repeat(43)
+    )
+}
+
 /// More passwords are waiting than can be hashed in reasonable time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("too many passwords wait for a core")]
@@ -111,14 +129,6 @@ impl Hasher {
     }
 
     fn with(cost: Cost, metrics: LoginMetrics, cores: usize, waiting_max: usize) -> Self {
-        // Nothing hashes to zeroes, as far as anybody knows.
-        let nobody = format!(
-            "$argon2id$v=19$m={},t={},p=1${}${}",
-            cost.memory_kib,
-            cost.passes,
-            "A".repeat(22),
-            "A".repeat(43)
-        );
         Self {
             cost,
             cores: Arc::new(Semaphore::new(cores)),
@@ -128,7 +138,7 @@ impl Hasher {
                 hashes: AtomicU64::new(0),
                 metrics,
             }),
-            nobody: nobody.into(),
+            nobody: nobody(cost).into(),
         }
     }
 

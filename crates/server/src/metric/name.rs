@@ -166,6 +166,8 @@ names! {
         "From a revocation to its effect in this process";
     GatewayJwksRefreshed = "gateway_jwks_refreshed_timestamp", Gauge, Seconds, [],
         "When the keys that tokens are verified with were last read or known to be current";
+    GatewayWebhookPosts = "gateway_webhook_posts", Counter, Count, ["outcome"],
+        "Posts to incoming webhooks: accepted, or the code of the refusal";
     QueueEntries = "queue_entries", Gauge, Count, [],
         "Entries that wait for the log";
     QueueOldestEntryAge = "queue_oldest_entry_age", Gauge, Seconds, [],

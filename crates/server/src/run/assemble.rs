@@ -8,12 +8,14 @@ use banter_storage::bus::{Bus, Event};
 use banter_storage::channels::Channels;
 use banter_storage::entries::Entries;
 use banter_storage::log::Log;
+use banter_storage::webhooks::Webhooks;
 use tokio::sync::mpsc;
 use tokio_util::task::TaskTracker;
 
 use super::StartError;
 use crate::app::{App, Parts, Process};
 use crate::broadcast::Broadcast;
+use crate::channels::WebhookGate;
 use crate::cluster::Ear;
 use crate::connect::Admissions;
 use crate::login::{Verifier, close_ended};
@@ -59,6 +61,8 @@ pub(super) fn app(
         verifier,
         accounts: Accounts::new(&database),
         channels: Channels::new(&database),
+        webhooks: Webhooks::new(&database),
+        webhook_gate: WebhookGate::new(limits),
         entries,
         log,
         bus,

@@ -1,5 +1,8 @@
 //! How fast something may go: a token bucket.
 
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use banter_protocol::limit::BURST_FACTOR;
@@ -61,9 +64,66 @@ impl Pace {
     }
 }
 
+/// Many that each have a pace of their own, by key. Those that have rested are forgotten.
+#[derive(Debug)]
+pub struct Paces<K> {
+    per_second: u32,
+    burst_seconds: u32,
+    known: Mutex<HashMap<K, Pace>>,
+}
+
+impl<K: Eq + Hash> Paces<K> {
+    /// So many a second for each, and so many seconds' worth at once.
+    #[must_use]
+    pub fn new(per_second: u32, burst_seconds: u32) -> Self {
+        Self {
+            per_second,
+            burst_seconds,
+            known: Mutex::default(),
+        }
+    }
+
+    /// Takes one of those of `key`.
+    ///
+    /// # Errors
+    /// How long until there is one again.
+    pub fn take(&self, key: K, now: Instant) -> Result<(), Duration> {
+        /// Keys whose pace is known before the rested ones are forgotten.
+        const FORGET_ABOVE: usize = 4_096;
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.len() > FORGET_ABOVE {
+            known.retain(|_, pace| !pace.is_rested(now));
+        }
+        let (rate, burst) = (self.per_second, self.burst_seconds);
+        let pace = known
+            .entry(key)
+            .or_insert_with(|| Pace::with_burst(rate, burst, now));
+        pace.take(now)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn each_key_has_a_pace_of_its_own() {
+        let (paces, now) = (Paces::new(1, 2), Instant::now());
+        for key in ["a", "b"] {
+            assert_eq!(paces.take(key, now), Ok(()));
+            assert_eq!(paces.take(key, now), Ok(()));
+            assert!(paces.take(key, now).is_err());
+        }
+        let later = now + Duration::from_secs(10);
+        for key in 0..5_000 {
+            let key = key.to_string().leak();
+            assert_eq!(paces.take(key, later), Ok(()));
+        }
+        assert!(
+            !paces.known.lock().unwrap().contains_key("a"),
+            "it has rested"
+        );
+    }
 
     #[test]
     fn a_burst_then_the_rate() {

@@ -11,4 +11,5 @@ mod postgres;
 mod seats;
 mod seed;
 mod servers;
+mod webhooks;
 mod write;

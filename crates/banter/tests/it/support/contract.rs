@@ -83,7 +83,11 @@ impl Contract {
         let media_type = answer.header("content-type").unwrap_or_default();
         let media = content.get(media_type);
         let media = media.unwrap_or_else(|| panic!("{media_type} not in the document: {what}"));
-        let found = schema::validate(&self.http, &media["schema"], &answer.json(), Strict::Yes);
+        let said = match media_type {
+            "text/plain" => Value::String(answer.text()),
+            _ => answer.json(),
+        };
+        let found = schema::validate(&self.http, &media["schema"], &said, Strict::Yes);
         found.unwrap_or_else(|why| panic!("{why}: {what}"));
     }
 

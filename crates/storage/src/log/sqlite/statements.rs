@@ -198,13 +198,15 @@ async fn insert_membership(writer: &mut SqliteConnection, record: &Record) -> Re
     Ok(())
 }
 
-/// Adds a member; a channel that nobody owned belongs to them.
+/// Adds a member; a channel that nobody owned belongs to them, unless they are a webhook.
 pub(super) async fn add_member(
     writer: &mut SqliteConnection,
     channel: ChannelId,
     user: UserId,
     joined: &Receipt,
 ) -> Result<()> {
+    const OWN: &str = "UPDATE channels SET owner = ?1 WHERE id = ?2 AND owner IS NULL \
+                       AND ?1 NOT IN (SELECT account FROM webhooks)";
     sqlx::query("INSERT INTO members (channel, user, seq, epoch, since) VALUES (?, ?, ?, ?, ?)")
         .bind(&channel.as_bytes()[..])
         .bind(&user.as_bytes()[..])
@@ -213,7 +215,7 @@ pub(super) async fn add_member(
         .bind(joined.sent_at.as_ms())
         .execute(&mut *writer)
         .await?;
-    sqlx::query("UPDATE channels SET owner = ? WHERE id = ? AND owner IS NULL")
+    sqlx::query(OWN)
         .bind(&user.as_bytes()[..])
         .bind(&channel.as_bytes()[..])
         .execute(writer)
@@ -221,7 +223,8 @@ pub(super) async fn add_member(
     Ok(())
 }
 
-/// Removes a member; an owner's channel passes to the longest-standing member, if there is one.
+/// Removes a member; an owner's channel passes to the longest-standing member that is no webhook,
+/// if there is one.
 pub(super) async fn remove_member(
     writer: &mut SqliteConnection,
     channel: ChannelId,
@@ -234,7 +237,9 @@ pub(super) async fn remove_member(
         .await?;
     sqlx::query(
         "UPDATE channels SET owner =
-           (SELECT user FROM members WHERE channel = channels.id ORDER BY seq LIMIT 1)
+           (SELECT user FROM members WHERE channel = channels.id
+              AND user NOT IN (SELECT account FROM webhooks WHERE channel = channels.id)
+            ORDER BY seq LIMIT 1)
          WHERE id = ? AND owner = ?",
     )
     .bind(&channel.as_bytes()[..])

@@ -122,8 +122,8 @@ async fn add(
 }
 
 /// Channels that nobody owns, or whose owner has left (even to come back), belong to their
-/// longest-standing member. Taking the entries one by one ends with the same owner: each time one
-/// passes a channel on, it is to the oldest of those who are there.
+/// longest-standing member that is no webhook. Taking the entries one by one ends with the same
+/// owner: each time one passes a channel on, it is to the oldest of those who are there.
 async fn pass_on(
     connection: &mut PgConnection,
     channels: &[Uuid],
@@ -131,6 +131,8 @@ async fn pass_on(
 ) -> Result<()> {
     const SQL: &str = "UPDATE channels SET owner = \
                          (SELECT account FROM members WHERE channel = channels.id \
+                            AND account NOT IN \
+                              (SELECT account FROM webhooks WHERE channel = channels.id) \
                           ORDER BY seq LIMIT 1) \
                        WHERE id = ANY($1) AND (owner IS NULL OR (id, owner) IN \
                          (SELECT * FROM UNNEST($2::uuid[], $3::uuid[])))";

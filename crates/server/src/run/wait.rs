@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use banter_storage::board::Board;
+use banter_storage::log::RedisLog;
 use banter_storage::{Database, Error, Postgres, Redis, postgres};
 use uuid::Uuid;
 
@@ -149,6 +150,19 @@ pub(super) async fn queue(process: &Process) -> Result<Redis, StartError> {
         .board
         .set(Board::new(redis.clone(), Uuid::now_v7().to_string()));
     Ok(redis)
+}
+
+/// The log on the queue, which has to begin its epochs where Redis is new or was restarted.
+///
+/// # Errors
+/// When it cannot be used.
+pub(super) async fn epochs(process: &Process, log: &RedisLog) -> Result<(), StartError> {
+    let mut wait = Wait::new(process, "epochs", "the epochs of the log".to_owned());
+    while let Err(error) = log.prepare().await {
+        wait.again(Obstacle::of("the log in Redis", error)).await?;
+    }
+    wait.over();
+    Ok(())
 }
 
 fn missing(setting: &str) -> StartError {

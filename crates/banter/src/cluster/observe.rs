@@ -90,13 +90,13 @@ impl Observe {
         ports: &mut Ports,
         watched: Watched,
     ) -> Result<Self> {
-        let mut addresses = Vec::with_capacity(ROLES.len());
-        for role in ROLES {
-            addresses.push(ports.take(role.name())?);
+        let mut addresses = [watched.nginx; ROLES.len()];
+        for (address, role) in addresses.iter_mut().zip(ROLES) {
+            *address = ports.take(role.name())?;
         }
         let observe = Self {
             programs,
-            addresses: addresses.try_into().unwrap_or([watched.nginx; ROLES.len()]),
+            addresses,
             dir: directory.observe(),
             watched,
         };

@@ -126,10 +126,12 @@ impl Up {
             supervisor.start(self.counts()).await?;
             let root = directory.root().display();
             say(format_args!("all are ready; logs in {root}/logs"));
-            print(format!("Banter cluster serves {url}\n").as_bytes())?;
+            let mut told = format!("Banter cluster serves {url}\n");
             if let Some(watched_at) = supervisor.watched_at() {
-                print(format!("Prometheus shows it at {watched_at}\n").as_bytes())?;
+                told.push_str(&format!("Prometheus shows it at {watched_at}\n"));
             }
+            // At once: who has read the first line may close its end.
+            print(told.as_bytes())?;
             std::future::pending::<Result<()>>().await
         };
         let ended = tokio::select! {

@@ -29,6 +29,8 @@ pub mod settings;
 
 pub mod metric;
 
+pub mod trace;
+
 pub mod admin;
 
 mod pulse;

@@ -26,4 +26,5 @@ mod send;
 mod smoke;
 mod support;
 mod token;
+mod traces;
 mod webhooks;

@@ -20,7 +20,8 @@ pub(super) async fn start(process: &Process) -> Result<Persist, StartError> {
     tokio::spawn(cluster::watch_queue(queue.clone(), metrics.cluster.clone()));
     let drain = Drain::new(queue, postgres, &name);
     metrics.readings.log(drain.log().clone());
-    Ok(Persist::start(drain, PersistMetrics::new(metrics)))
+    let metrics = PersistMetrics::new(metrics);
+    Ok(Persist::start(drain, metrics, process.traces.clone()))
 }
 
 pub(super) async fn drain(persist: Persist, stop: &CancellationToken, servers: &TaskTracker) {

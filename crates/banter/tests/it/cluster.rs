@@ -3,6 +3,7 @@
 
 mod faults;
 mod life;
+mod observed;
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -275,7 +275,8 @@ fn metric(cluster: &Cluster, process: &str, name: &str) -> Result<f64> {
         let family = series.split('{').next()?;
         (family == name).then(|| value.parse::<f64>().ok())?
     });
-    Ok(values.sum())
+    let sum = values.reduce(|sum, value| sum + value);
+    sum.with_context(|| format!("{process} does not tell {name}"))
 }
 
 fn acked(second: &Second) -> u64 {

@@ -60,7 +60,7 @@ pub(super) fn worker_killed_late(trial: &mut Trial<'_>) -> Result<()> {
     redis.ask(&["CLIENT", "UNPAUSE"])?;
     trial.recovers()?;
     // Both counters began anew with the processes.
-    let counted = |name| trial.metric(name, "banter_worker_rows_replayed_total");
+    let counted = |name| trial.metric(name, "banter_worker_replayed_total");
     let replayed = counted(workers[0])? + counted(workers[1])?;
     trial.says(&format!("{replayed} rows were there already"));
     ensure!(
@@ -174,7 +174,7 @@ pub(super) fn postgres_away(trial: &mut Trial<'_>) -> Result<()> {
 /// The other one takes its shards over; when it goes on it still believes that they are its own.
 pub(super) fn two_owners(trial: &mut Trial<'_>) -> Result<()> {
     for (frozen, other) in [("worker-1", "worker-2"), ("worker-2", "worker-1")] {
-        let leases = |name| trial.metric(name, "banter_worker_shard_leases");
+        let leases = |name| trial.metric(name, "banter_worker_shards");
         trial.until("the workers share the shards", || {
             Ok(leases(frozen)? > 0.0 && leases(other)? > 0.0)
         })?;

@@ -183,7 +183,7 @@ impl Target {
         roster.make(users, &|names, password| {
             accounts::make(&settings, names, password)
         })?;
-        let url = status.url.clone();
+        let url = cluster::url(&status)?;
         let again = move || Ok(cluster::watched(crate::cluster::status(&directory)?));
         let watched = cluster::watched(status);
         let set = there(&url, roster, watched, Some(Rc::new(again)), generator)?;

@@ -5,11 +5,12 @@
 #   scripts/install.sh cluster   also Redis, PostgreSQL and NGINX
 #   scripts/install.sh test      all of that, rustfmt, clippy, Node, Python and Chromium
 #   scripts/install.sh bench     Rust, a C compiler and Python, whose SQLite is the yardstick
+#   scripts/install.sh bench-cluster   what a cluster needs, and psql
 #
 # Nothing is installed that is there already, and nothing is fetched then.
 set -eu
 
-target="${1:?which target: run, cluster, test or bench}"
+target="${1:?which target: run, cluster, test, bench or bench-cluster}"
 cd "$(dirname "$0")/.."
 
 say() { echo "install: $*" >&2; }
@@ -52,13 +53,16 @@ case "$target" in
 test | bench) have python3 || need python3 ;;
 esac
 case "$target" in
-cluster | test)
+cluster | test | bench-cluster)
     # The cluster runs servers of its own; what Debian starts of these packages is left alone.
     have redis-server || have valkey-server || need redis-server
     have nginx || [ -x /usr/sbin/nginx ] || need nginx
     have postgres || ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 || need postgresql
     ;;
 esac
+if [ "$target" = bench-cluster ]; then
+    have psql || need postgresql-client
+fi
 if [ "$target" = test ]; then
     have node || need nodejs
     have npm || need npm

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::support::audit;
-use crate::support::fixture::{Fixture, Kind, for_every_kind, open_in_a_cluster};
+use crate::support::fixture::{Fixture, Kind, for_every_kind};
 use crate::support::message::{fresh_id, words};
 use crate::support::person::Person;
 use crate::support::socket::Socket;
@@ -20,8 +20,8 @@ for_every_kind!(
     a_position_is_resumed_or_reset,
     ten_thousand_missed_are_replayed_and_more_are_reset,
     a_resume_meets_live_entries,
+    a_reader_that_stops_harms_nobody,
 );
-open_in_a_cluster!("the reader's close is not always seen in time": a_reader_that_stops_harms_nobody);
 
 /// A chat whose rates are out of the way of a load.
 fn unhurried(kind: Kind) -> Fixture {
@@ -250,17 +250,20 @@ fn a_reader_that_stops_harms_nobody(kind: Kind) {
     let mut stopped = cleo.connect();
     // What the kernel keeps for the client is not what is tested.
     let _ = socket2::SockRef::from(&stopped.stream).set_recv_buffer_size(64 * 1024);
-    let before = chat.memory();
     let manner = Manner {
         sends: MESSAGES,
         body_bytes: 1024,
         ..Manner::talks(64)
     };
     let talks = Talker::start(&ann, &[&channel], manner);
-    talks.wait("sent far more than the kernel keeps", || {
-        talks.acked() >= 8_000
+    // What the load takes by itself is not what is tested.
+    talks.wait("are under way", || talks.acked() >= MESSAGES / 10);
+    let before = chat.memory();
+    // Kernels, and a balancer between them, keep many megabytes for a client that does not read.
+    talks.wait("sent more than they keep", || {
+        chat.metric("banter_gateway_slow_consumers_total") > 0.0
     });
-    // The limit was reached long ago; the close is there for whoever takes it within 5 s.
+    // The close is there for whoever takes it within 5 s.
     let ended = stopped.ended();
     assert_eq!((ended.code, ended.reason.as_str()), (4408, "slow_consumer"));
     let last = ended
@@ -273,7 +276,7 @@ fn a_reader_that_stops_harms_nobody(kind: Kind) {
     talks.wait("sent everything", || talks.acked() == MESSAGES);
     let grown = chat.memory().saturating_sub(before);
     eprintln!("the server's memory: {before} KiB, and {grown} KiB more");
-    assert!(grown < 24 * 1024, "{grown} KiB more");
+    assert!(grown < 12 * 1024, "{grown} KiB more");
     let head = number(&joined["seq"]) + MESSAGES as u64;
     listens.wait_for(&channel, head);
     let history = audit::dense(&ann.history(&channel), 1);

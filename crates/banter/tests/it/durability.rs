@@ -4,18 +4,14 @@ use std::time::{Duration, Instant};
 
 use crate::support::PATIENCE;
 use crate::support::audit;
-use crate::support::fixture::{Fixture, Kind, open_in_a_cluster};
+use crate::support::fixture::{Fixture, Kind, for_every_kind};
 use crate::support::http::Request;
 use crate::support::message::words;
 use crate::support::person::Person;
 use crate::support::seed::Seed;
 use crate::support::talker::{Manner, Talker};
 
-open_in_a_cluster!(
-    "some talkers do not come back in time on a busy machine":
-    what_was_acked_survives_kill_9,
-    everything_at_once,
-);
+for_every_kind!(what_was_acked_survives_kill_9, everything_at_once,);
 
 mod faults;
 

@@ -23,16 +23,22 @@ const BEGIN_ABOVE: f64 = 1.15;
 const END_AT: f64 = 1.02;
 /// Sockets above the mean that are not worth a move.
 const SPARE: f64 = 8.0;
+/// Intervals in which a new peer may get a socket by itself, before one is moved to see whether it
+/// does: where people come and go, nobody has to be moved for that.
+const PROVES_ITSELF_WITHIN: u32 = 3;
 /// Share of its sockets that a gateway asks to move in a second: at 1 % a doubled cluster is still
 /// uneven after a minute, at 4 % it is even after half of one.
 const SHARE_A_SECOND: f64 = 0.04;
 /// How long a client that was asked to move may take before it is told to.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Whether a gateway is moving sockets, and what it told the others last.
+/// Whether a gateway is moving sockets.
 #[derive(Debug, Default)]
 struct Rule {
     is_moving: bool,
+    /// For how many intervals in a row a peer has had no socket.
+    unproved_for: u32,
+    /// Sockets that the others were told of last.
     told: usize,
 }
 
@@ -54,14 +60,16 @@ impl Rule {
         };
         let ready = || peers.iter().filter(|peer| peer.ready);
         if !own.ready {
-            self.is_moving = false;
+            *self = Self::default();
             return 0;
         }
         // Whether a peer gets any traffic shows when there is some for it to get.
         let mut unproved = ready().filter(|peer| peer.opened == 0);
         if unproved.any(|peer| own.sockets > peer.sockets + 1) {
-            return 1;
+            self.unproved_for = self.unproved_for.saturating_add(1);
+            return usize::from(self.unproved_for > PROVES_ITSELF_WITHIN);
         }
+        self.unproved_for = 0;
         let proved: Vec<_> = ready().filter(|peer| peer.opened > 0).collect();
         let all = own.sockets + proved.iter().map(|peer| peer.sockets).sum::<usize>();
         let mean = all as f64 / (1 + proved.len()) as f64;
@@ -138,6 +146,7 @@ mod tests {
     const fn settled(sockets: usize) -> Rule {
         Rule {
             is_moving: false,
+            unproved_for: 0,
             told: sockets,
         }
     }
@@ -183,7 +192,9 @@ mod tests {
             ready: true,
         };
         let mut rule = settled(4_000);
-        assert_eq!(rule.moves(gateway(4_000), &[unproved]), 1);
+        let mut all = (0..5).map(|_| rule.moves(gateway(4_000), &[unproved]));
+        assert_eq!(all.next(), Some(0), "one may come by itself");
+        assert!(all.eq([0, 0, 1, 1]));
         let away = Standing {
             ready: false,
             ..unproved

@@ -33,6 +33,7 @@ pub(super) async fn start(process: &Process) -> Result<App, StartError> {
     let follower = keys(process, &queue).await?;
     let pace = process.settings.limits.channel_entries_per_second;
     let log = RedisLog::new(queue.clone(), postgres.clone()).paced(pace);
+    wait::epochs(process, &log).await?;
     let (bus, events) = RedisBus::start(queue.clone(), log.clone(), postgres.clone());
     process.metrics.watch_bus(bus.clone());
     let backends = Backends {

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use banter_storage::log::RedisLog;
 use banter_storage::{Database, Error, Postgres, Redis, postgres};
 
 use super::StartError;
@@ -143,6 +144,19 @@ pub(super) async fn queue(process: &Process) -> Result<Redis, StartError> {
     wait.over();
     process.watch(Dependency::Log, Probe::Log(redis.clone()));
     Ok(redis)
+}
+
+/// The log on the queue, which has to begin its epochs where Redis is new or was restarted.
+///
+/// # Errors
+/// When it cannot be used.
+pub(super) async fn epochs(process: &Process, log: &RedisLog) -> Result<(), StartError> {
+    let mut wait = Wait::new(process, "epochs", "the epochs of the log".to_owned());
+    while let Err(error) = log.prepare().await {
+        wait.again(Obstacle::of("the log in Redis", error)).await?;
+    }
+    wait.over();
+    Ok(())
 }
 
 fn missing(setting: &str) -> StartError {

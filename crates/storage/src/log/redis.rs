@@ -124,6 +124,15 @@ impl RedisLog {
         }
     }
 
+    /// Finds out the epochs, and begins those that are missing, so that the first call of a client
+    /// does not have to wait for it.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`]: not yet; the work goes on, and a later call profits.
+    pub async fn prepare(&self) -> Result<()> {
+        self.era().await.map(drop)
+    }
+
     /// At most `limit` entries of a channel that are not in the database yet, those above `after`.
     ///
     /// # Errors
@@ -254,13 +263,14 @@ impl RedisLog {
             Ok(Recent { head, change })
         };
         let mut recent = self.each(&RECENT, (&user, 2), joined, true, read).await?;
-        // Whoever joined one of these lately has readied it; nobody fills Redis with others.
+        // Nobody fills Redis with channels in which nothing has changed lately.
         recent.extend(self.each(&RECENT, (&user, 2), named, false, read).await?);
         Ok(recent)
     }
 
     /// Asks the shards of all channels, with an argument, for so many values a channel, the first
-    /// of them a number that is missing until the channel was seeded: it is, or is left out.
+    /// of them a number that is missing until the channel was seeded: it is, or is left out where
+    /// neither `seeds` nor the second value ask for it.
     async fn each<T>(
         &self,
         script: &'static Script,
@@ -289,7 +299,7 @@ impl RedisLog {
                 })
                 .collect();
             let answers = self.shared.redis.run(era.connection(), &calls).await?;
-            let mut unseeded = Vec::new();
+            let (mut unseeded, mut absent) = (Vec::new(), Vec::new());
             for ((shard, group), answer) in groups.iter().zip(answers) {
                 let Reply::Done(values) = Reply::read(Some(answer))? else {
                     self.shared.epochs.forget(&era);
@@ -297,7 +307,12 @@ impl RedisLog {
                 };
                 for (n, values) in group.iter().zip(values.as_slice().chunks(width)) {
                     if values[0] == Value::Nil {
-                        unseeded.push(left[*n]);
+                        let waits = values.get(1).is_some_and(|more| *more == unstored());
+                        if seeds || waits {
+                            unseeded.push(left[*n]);
+                        } else {
+                            absent.push(left[*n]);
+                        }
                         continue;
                     }
                     let seq = reply::number(Some(values[0].clone()))?;
@@ -305,12 +320,10 @@ impl RedisLog {
                     found.insert(left[*n], read(Position { seq, epoch }, &values[1..])?);
                 }
             }
-            if !seeds {
-                left.retain(|channel| !unseeded.contains(channel));
-            } else if !unseeded.is_empty() {
+            if !unseeded.is_empty() {
                 self.seed(&era, &unseeded).await?;
             }
-            left.retain(|channel| !found.contains_key(channel));
+            left.retain(|channel| !found.contains_key(channel) && !absent.contains(channel));
         }
         Err(restless())
     }
@@ -354,6 +367,11 @@ fn change(text: &[u8]) -> Result<Change> {
     let seq = rest.split(' ').next().and_then(|seq| seq.parse().ok());
     let seq = seq.ok_or_else(reply::unexpected)?;
     Ok(Change { seq, joined })
+}
+
+/// What stands for a change that only a seeded channel tells.
+fn unstored() -> Value {
+    Value::BulkString(b"U".to_vec())
 }
 
 fn restless() -> Error {

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::{fill, number, unhurried};
 use crate::support::audit;
-use crate::support::fixture::{Kind, for_every_kind, open_in_a_cluster};
+use crate::support::fixture::{Kind, for_every_kind};
 use crate::support::message::words;
 use crate::support::person::Person;
 use crate::support::seed::Seed;
@@ -17,9 +17,6 @@ use crate::support::talker::{Manner, Talker};
 for_every_kind!(
     a_membership_counts_from_its_answer_on,
     who_leaves_during_a_replay_gets_it_up_to_there,
-);
-open_in_a_cluster!(
-    "a socket that is asked to move is not understood, and some do not come back in time":
     members_come_and_go_in_a_storm,
     connections_come_and_go_in_a_storm,
 );

@@ -18,6 +18,7 @@ use super::logs;
 use super::member::{Log, Member};
 use super::person::Person;
 use super::seed::Seed;
+use super::socket::Socket;
 use super::{PASSWORD, Ran, banter};
 
 /// What the chat is made of.
@@ -65,32 +66,6 @@ macro_rules! for_every_kind {
     };
 }
 pub(crate) use for_every_kind;
-
-/// The same for promises that a cluster keeps when nothing else runs, and not reliably on a busy
-/// machine. They are tried there with `--ignored` only, until the reason is found.
-macro_rules! open_in_a_cluster {
-    ($why:literal: $($promise:ident),* $(,)?) => {
-        mod one_process {
-            $(
-                #[test]
-                fn $promise() {
-                    super::$promise($crate::support::fixture::Kind::Embedded);
-                }
-            )*
-        }
-
-        mod open {
-            $(
-                #[test]
-                #[ignore = $why]
-                fn $promise() {
-                    super::$promise($crate::support::fixture::Kind::Cluster);
-                }
-            )*
-        }
-    };
-}
-pub(crate) use open_in_a_cluster;
 
 /// How a chat is to be started.
 #[derive(Debug)]
@@ -351,6 +326,10 @@ impl Fixture {
         }
         let contract = Contract::of(&mut Connection::open(self.address()));
         self.contract = Some(contract);
+        // Gateways send one socket on to a new one that has had none, to see that it is reached.
+        for gateway in self.addresses("gateway") {
+            Socket::open(gateway, contract).drop_connection();
+        }
     }
 
     /// Where the parts of this role answer people.

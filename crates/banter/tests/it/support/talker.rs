@@ -67,6 +67,22 @@ pub(crate) struct Record {
     pub(crate) closes: Vec<u16>,
 }
 
+impl Record {
+    /// What a person needs to see when something did not come.
+    fn outline(&self) -> String {
+        let last = |entries: &Vec<(u64, String)>| entries.last().map_or(0, |last| last.0);
+        let heads: Vec<_> = self
+            .entries
+            .iter()
+            .map(|(of, all)| (of, last(all)))
+            .collect();
+        format!(
+            "it has {heads:?}, gave up {:?}, was closed with {:?}, refused {:?}",
+            self.given_up, self.closes, self.refusals
+        )
+    }
+}
+
 #[derive(Debug, Default)]
 struct Shared {
     record: Mutex<Record>,
@@ -127,7 +143,11 @@ impl Talker {
                 !self.thread.is_finished(),
                 "a talker broke off before it {what}"
             );
-            assert!(since.elapsed() < PATIENCE, "a talker waits in vain: {what}");
+            assert!(
+                since.elapsed() < PATIENCE,
+                "a talker waits in vain: {what}; {}",
+                self.record(Record::outline)
+            );
             std::thread::sleep(Duration::from_millis(1));
         }
     }

@@ -2,7 +2,7 @@
 
 use banter_protocol::entry::Level;
 use banter_protocol::id::{ChannelId, Position};
-use banter_storage::log::{RedisLog, Refused};
+use banter_storage::log::{Change, RedisLog, Refused};
 use banter_storage::{Durability, Redis};
 
 use super::fixture::{Under, WITHIN, key, position};
@@ -77,6 +77,26 @@ async fn what_a_torn_file_loses_gets_new_numbers_in_a_new_epoch() {
         .unwrap();
     let said = ["ann joined", "ann: kept", "ann: other", "ann: sent again"];
     assert_eq!(under.history(channel).await, said);
+}
+
+#[tokio::test]
+async fn a_join_that_waits_through_a_restart_is_told() {
+    let mut under = Under::durable().await;
+    let (channel, ann) = under.joined().await;
+    under.restart().await;
+    let recent = under.log.recent(ann, &[], &[channel]).await.unwrap();
+    let change = Change {
+        seq: 1,
+        joined: true,
+    };
+    assert_eq!(
+        recent.get(&channel).map(|it| (it.head, it.change)),
+        Some((at(1, 2), Some(change)))
+    );
+    under.drain().await;
+    under.restart().await;
+    let recent = under.log.recent(ann, &[], &[channel]).await.unwrap();
+    assert!(recent.is_empty(), "the database has it: {recent:?}");
 }
 
 #[tokio::test]

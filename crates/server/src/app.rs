@@ -21,6 +21,7 @@ use crate::login::{Login, Verifier};
 use crate::metric::{Dependency, Metrics};
 use crate::send::Appender;
 use crate::settings::{Origin, Role, Settings};
+use crate::trace::Traces;
 
 /// What a process of any role has. Cloning shares it.
 #[derive(Clone)]
@@ -36,6 +37,8 @@ pub struct ProcessParts {
     pub public_origin: Origin,
     /// What is counted.
     pub metrics: Metrics,
+    /// Where the time of entries goes.
+    pub traces: Traces,
     /// What it needs, and whether that is there.
     pub health: Health,
     draining: AtomicBool,
@@ -43,16 +46,21 @@ pub struct ProcessParts {
 
 impl Process {
     /// A process that begins.
-    #[must_use]
-    pub fn new(role: Role, settings: Settings, public_origin: Origin) -> Self {
-        Self(Arc::new(ProcessParts {
+    ///
+    /// # Errors
+    /// What of the settings cannot be used.
+    pub fn new(role: Role, settings: Settings, public_origin: Origin) -> Result<Self, String> {
+        let metrics = Metrics::new();
+        let traces = Traces::start(&settings.telemetry, role, &metrics)?;
+        Ok(Self(Arc::new(ProcessParts {
             role,
             settings,
             public_origin,
-            metrics: Metrics::new(),
+            metrics,
+            traces,
             health: Health::default(),
             draining: AtomicBool::new(false),
-        }))
+        })))
     }
 }
 

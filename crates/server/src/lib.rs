@@ -27,6 +27,8 @@ pub mod settings;
 
 pub mod metric;
 
+pub mod trace;
+
 pub mod admin;
 
 mod pulse;

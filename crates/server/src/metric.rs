@@ -120,6 +120,8 @@ pub struct Metrics {
     pub dropped: Family<Reason, Counter>,
     dependency_up: Family<Needed, Gauge>,
     dependency_duration: Histograms<Errand>,
+    /// Spans of traces, by what became of them.
+    pub spans: Family<Outcome, Counter>,
     /// From a task being ready to its run.
     pub poll_delay: Histogram,
     /// Logins and what they cost.
@@ -206,6 +208,7 @@ impl Metrics {
             dropped: list.counters(Name::HttpConnectionsDropped, DROPPED),
             dependency_up: list.add(Name::DependencyUp, Family::default()),
             dependency_duration: list.histograms::<_, Errand>(Name::DependencyRequestDuration, []),
+            spans: list.counters(Name::TraceSpans, ["told", "lost", "dropped"]),
             poll_delay: list.histogram(Name::RuntimePollDelay),
             login: LoginMetrics::register(list),
             registry: Arc::new(root),

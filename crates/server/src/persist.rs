@@ -13,18 +13,20 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 use banter_storage::Result;
 use banter_storage::log::Shard;
-use banter_storage::log::drain::{Drain, Progress};
+use banter_storage::log::drain::{Drain, InDatabase, Progress};
 use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval, sleep};
 use tokio_util::sync::CancellationToken;
 
 pub use metric::PersistMetrics;
 
+use crate::trace::{Part, Traces};
+
 /// How often leases are renewed: they last 5 seconds.
 const LEASE_EVERY: Duration = Duration::from_secs(1);
 /// Pause after a batch that left nothing. A transaction costs the database some 700 µs and Redis a
-/// look at every shard, however few rows it has: with 5 ms these were, at 300 messages a second, half
-/// of what gateways cost. Whoever waits for `stored` waits no longer than after silence.
+/// look at every shard, however few rows it has: with 5 ms these were, at 300 messages a second,
+/// half of what gateways cost. Whoever waits for `stored` waits no longer than after silence.
 const QUIET: Duration = Duration::from_millis(20);
 /// Pause when nothing at all was there, doubled up to the second.
 const IDLE: [Duration; 2] = [Duration::from_millis(10), Duration::from_millis(40)];
@@ -46,7 +48,7 @@ pub struct Persist {
 impl Persist {
     /// Begins to take entries.
     #[must_use]
-    pub fn start(drain: Drain, metrics: PersistMetrics) -> Self {
+    pub fn start(drain: Drain, metrics: PersistMetrics, traces: Traces) -> Self {
         let stop = CancellationToken::new();
         let drain = Arc::new(drain);
         let shards = Arc::new(ArcSwap::from_pointee(Vec::new()));
@@ -60,6 +62,7 @@ impl Persist {
             drain,
             shards,
             metrics,
+            traces,
             stop: stop.clone(),
             failing: None,
         };
@@ -117,6 +120,7 @@ struct Work {
     drain: Arc<Drain>,
     shards: Arc<ArcSwap<Vec<Shard>>>,
     metrics: PersistMetrics,
+    traces: Traces,
     stop: CancellationToken,
     /// Since when steps fail, and when the log was told last.
     failing: Option<(Instant, Option<Instant>)>,
@@ -158,7 +162,22 @@ impl Work {
         if shards.is_empty() {
             return Ok(Progress::default());
         }
-        self.drain.step(shards).await
+        let begun = Instant::now();
+        let show = |stored: &InDatabase<'_>| self.trace(stored, begun);
+        self.drain.step(shards, show).await
+    }
+
+    /// Tells of the entries that were just stored, and taken for it not before `begun`.
+    fn trace(&self, stored: &InDatabase<'_>, begun: Instant) {
+        if !self.traces.are_told() {
+            return;
+        }
+        let (ended, entries) = (Instant::now(), stored.entries().count());
+        for entry in stored.entries() {
+            if let Some(trail) = self.traces.follow(entry.channel, entry.position()) {
+                trail.tell(Part::Store, begun, ended, entries);
+            }
+        }
     }
 
     fn succeeded(&mut self, progress: &Progress, took: Duration) {

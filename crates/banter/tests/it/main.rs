@@ -25,4 +25,5 @@ mod send;
 mod smoke;
 mod support;
 mod token;
+mod traces;
 mod webhooks;

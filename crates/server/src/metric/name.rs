@@ -213,6 +213,9 @@ names! {
         "Requests to what this process needs";
     RuntimePollDelay = "runtime_poll_delay", Histogram(DELAY), Seconds, [],
         "From a task being ready to its run: how far behind the event loop is";
+    TraceSpans = "trace_spans", Counter, Count, ["outcome"],
+        "Spans of traces: told to the collector, lost because it did not take them, or dropped \
+         because too many waited";
     BuildInfo = "build_info", Gauge, Count, ["version"],
         "Always 1; the label tells the running version";
 }

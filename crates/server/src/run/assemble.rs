@@ -50,6 +50,7 @@ pub(super) fn app(
         broadcast.clone(),
         limits.channel_entries_per_second,
         metrics.clone(),
+        process.traces.clone(),
     );
     tokio::spawn(close_ended(verifier.revocations(), broadcast.clone()));
     Ok(App::new(Parts {

@@ -16,7 +16,8 @@ pub(super) async fn start(process: &Process) -> Result<Persist, StartError> {
     // Whoever comes back is another worker: the leases of before belong to one that is gone.
     let name = Uuid::now_v7().to_string();
     let drain = Drain::new(queue, postgres, &name);
-    Ok(Persist::start(drain, PersistMetrics::new(&process.metrics)))
+    let metrics = PersistMetrics::new(&process.metrics);
+    Ok(Persist::start(drain, metrics, process.traces.clone()))
 }
 
 pub(super) async fn drain(persist: Persist, stop: &CancellationToken, servers: &TaskTracker) {

@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use banter_protocol::entry::Kind;
+use banter_protocol::entry::{Entry, Kind};
 use banter_protocol::id::{ChannelId, Epoch, Seq};
 
 use self::lease::Leases;
@@ -102,15 +102,21 @@ impl Drain {
         self.leases.release().await
     }
 
-    /// Stores one batch of what has waited longest in these shards.
+    /// Stores one batch of what has waited longest in these shards, and shows it when it is in the
+    /// database.
     ///
     /// # Errors
     /// [`crate::Error::Unavailable`]: nothing is lost, and the same entries are taken again.
-    pub async fn step(&self, shards: &[Shard]) -> Result<Progress> {
+    pub async fn step(
+        &self,
+        shards: &[Shard],
+        show: impl FnOnce(&InDatabase<'_>),
+    ) -> Result<Progress> {
         let Some(prepared) = self.prepare(shards).await? else {
             return Ok(Progress::default());
         };
         let stored = prepared.store().await?;
+        show(&stored);
         stored.commit().await
     }
 
@@ -250,6 +256,7 @@ pub struct Prepared<'d> {
 pub struct InDatabase<'d> {
     drain: &'d Drain,
     era: std::sync::Arc<Era>,
+    batch: Batch,
     progress: Progress,
     /// The newest stored number of each channel and epoch, and changes of membership to tell.
     stored: BTreeMap<Shard, Stored>,
@@ -289,6 +296,7 @@ impl<'d> Prepared<'d> {
         Ok(InDatabase {
             drain,
             era,
+            batch,
             progress,
             stored,
         })
@@ -296,6 +304,11 @@ impl<'d> Prepared<'d> {
 }
 
 impl InDatabase<'_> {
+    /// The entries of the batch.
+    pub fn entries(&self) -> impl Iterator<Item = &Entry> {
+        self.batch.kept().map(|taken| &taken.record.entry)
+    }
+
     /// Lets go of the batch in Redis, and tells whom it concerns.
     ///
     /// # Errors

@@ -30,7 +30,10 @@ async fn a_crash_between_the_database_and_redis_is_a_replay() {
     let prepared = cluster.drain.prepare(&all()).await.unwrap().unwrap();
     drop(prepared.store().await.unwrap());
     under.chat(channel, bob, 2).await;
-    let again = drain(cluster, "worker-2").step(&all()).await.unwrap();
+    let again = drain(cluster, "worker-2")
+        .step(&all(), |_| {})
+        .await
+        .unwrap();
     assert_eq!((again.rows, again.replayed, again.rejected), (9, 7, 0));
     assert_eq!(under.history(channel).await.len(), 9);
     let channels = Channels::new(&under.fixture.database);
@@ -107,7 +110,7 @@ async fn what_cannot_be_read_becomes_a_tombstone_and_its_neighbours_are_stored()
         "ann: body 0",
     ];
     assert_eq!(under.history(channel).await, said);
-    let progress = cluster.drain.step(&all()).await.unwrap();
+    let progress = cluster.drain.step(&all(), |_| {}).await.unwrap();
     assert_eq!((progress.rows, progress.rejected), (5, 2));
     assert_eq!(under.history(channel).await, said);
     let rejected = queue::rejected(&cluster.postgres, 10).await.unwrap();
@@ -128,7 +131,7 @@ async fn what_the_database_refuses_is_found_among_its_neighbours() {
     under.fixture.execute(sql).await;
     under.chat(channel, ann, 7).await;
     let cluster = under.cluster.as_ref().unwrap();
-    let progress = cluster.drain.step(&all()).await.unwrap();
+    let progress = cluster.drain.step(&all(), |_| {}).await.unwrap();
     assert_eq!((progress.rows, progress.rejected), (8, 1));
     let history = under.history(channel).await;
     let tombstones = history.iter().filter(|it| *it == "tombstone").count();
@@ -156,7 +159,7 @@ async fn a_message_that_was_accepted_twice_stays_one_message() {
     under.chat(channel, ann, 1).await;
     let prepared = cluster.drain.prepare(&all()).await.unwrap().unwrap();
     drop(prepared.store().await.unwrap());
-    let replayed = cluster.drain.step(&all()).await.unwrap();
+    let replayed = cluster.drain.step(&all(), |_| {}).await.unwrap();
     assert_eq!((replayed.rows, replayed.replayed), (2, 2));
     let said = ["ann joined", "ann: once", "tombstone", "ann: body 0"];
     assert_eq!(under.history(channel).await, said);

@@ -3,6 +3,7 @@
 #
 #   scripts/install.sh run       Rust and a C compiler
 #   scripts/install.sh cluster   also Redis, PostgreSQL and NGINX
+#   scripts/install.sh observe   also Prometheus, Alertmanager and four exporters
 #   scripts/install.sh test      all of that, rustfmt, clippy, Node, Python and Chromium
 #   scripts/install.sh bench     Rust, a C compiler and Python, whose SQLite is the yardstick
 #   scripts/install.sh bench-cluster   what a cluster needs, and psql
@@ -10,7 +11,7 @@
 # Nothing is installed that is there already, and nothing is fetched then.
 set -eu
 
-target="${1:?which target: run, cluster, test, bench or bench-cluster}"
+target="${1:?which target: run, cluster, observe, test, bench or bench-cluster}"
 cd "$(dirname "$0")/.."
 
 say() { echo "install: $*" >&2; }
@@ -53,8 +54,9 @@ case "$target" in
 test | bench) have python3 || need python3 ;;
 esac
 case "$target" in
-cluster | test | bench-cluster)
-    # The cluster runs servers of its own; what Debian starts of these packages is left alone.
+cluster | observe | test | bench-cluster)
+    # The cluster runs servers of its own, on ports that it finds free; what Debian starts of these
+    # packages is left alone.
     have redis-server || have valkey-server || need redis-server
     have nginx || [ -x /usr/sbin/nginx ] || need nginx
     have postgres || ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 || need postgresql
@@ -63,12 +65,18 @@ esac
 if [ "$target" = bench-cluster ]; then
     have psql || need postgresql-client
 fi
+case "$target" in
+observe | test)
+    for package in prometheus prometheus-alertmanager prometheus-redis-exporter \
+        prometheus-postgres-exporter prometheus-nginx-exporter prometheus-node-exporter; do
+        have "$package" || need "$package"
+    done
+    ;;
+esac
 if [ "$target" = test ]; then
     have node || need nodejs
     have npm || need npm
     python3 -c 'import ensurepip' 2>/dev/null || need python3-venv
-    have promtool || need prometheus
-    have amtool || need prometheus-alertmanager
     have chromium || have chromium-browser || have google-chrome || need chromium
 fi
 install_packages

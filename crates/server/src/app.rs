@@ -1,11 +1,12 @@
 //! What the handlers and sockets of a process can reach.
 
 use std::ops::Deref;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use axum::extract::FromRef;
 use banter_storage::accounts::Accounts;
+use banter_storage::board::Board;
 use banter_storage::bus::Bus;
 use banter_storage::channels::Channels;
 use banter_storage::entries::Entries;
@@ -41,6 +42,8 @@ pub struct ProcessParts {
     pub traces: Traces,
     /// What it needs, and whether that is there.
     pub health: Health,
+    /// What the other processes of a cluster see of this one, once it has a log that they share.
+    pub board: OnceLock<Board>,
     draining: AtomicBool,
 }
 
@@ -59,6 +62,7 @@ impl Process {
             metrics,
             traces,
             health: Health::default(),
+            board: OnceLock::new(),
             draining: AtomicBool::new(false),
         })))
     }

@@ -15,6 +15,8 @@ pub mod persist;
 
 pub mod history;
 
+pub mod cluster;
+
 pub mod app;
 
 pub mod health;

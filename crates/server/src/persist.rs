@@ -182,8 +182,8 @@ impl Work {
 
     fn succeeded(&mut self, progress: &Progress, took: Duration) {
         self.metrics.stepped(progress, took);
-        if progress.rejected > 0 {
-            let rejected = progress.rejected;
+        let rejected = progress.rejected.all();
+        if rejected > 0 {
             tracing::error!(
                 rejected,
                 "entries cannot be stored: see banter queue rejected"

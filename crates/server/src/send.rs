@@ -60,6 +60,8 @@ enum Reply {
     Socket(Arc<Outbound>, MessageId),
     /// A task that waits for the answer.
     Caller(oneshot::Sender<Result<Receipt, Refusal>>),
+    /// The same about a heartbeat, which is nobody's and not counted as a send.
+    Heartbeat(oneshot::Sender<Result<Receipt, Refusal>>),
 }
 
 /// The author is no member of the channel; or there is no membership to end.
@@ -199,12 +201,20 @@ impl Appender {
     /// As [`Self::append`].
     pub async fn enqueue(&self, append: Append) -> Result<Result<Receipt, NotAMember>, Problem> {
         let (reply, answer) = oneshot::channel();
-        self.queue(append, Reply::Caller(reply))?;
+        self.queue(append, Reply::Caller(reply))
+            .inspect_err(|shed| self.metrics.refuse(shed.code))?;
         match answer.await.unwrap_or(Err(Refusal::UNAVAILABLE)) {
             Ok(receipt) => Ok(Ok(receipt)),
             Err(Refusal::NotAMember) => Ok(Err(NotAMember)),
             Err(Refusal::Shed(shed)) => Err(shed.into()),
         }
+    }
+
+    /// Takes a heartbeat and answers when the log has it; `None`: it is not taken.
+    pub async fn beat(&self, append: Append) -> Option<Receipt> {
+        let (reply, answer) = oneshot::channel();
+        self.queue(append, Reply::Heartbeat(reply)).ok()?;
+        answer.await.ok()?.ok()
     }
 
     /// Takes a message of a socket, which gets its `ack` or `error` later.
@@ -368,7 +378,9 @@ impl Batches {
             .into_iter()
             .chain(std::iter::repeat(Err(Refusal::UNAVAILABLE)));
         for ((reply, begun), (place, answer)) in replies.into_iter().zip(places.zip(answers)) {
-            self.counts.answered(&answer, begun.elapsed());
+            if !matches!(reply, Reply::Heartbeat(_)) {
+                self.counts.answered(&answer, begun.elapsed());
+            }
             if let (Some(place), Ok(receipt)) = (place, &answer) {
                 self.trace(place, receipt, begun, batch);
             }
@@ -376,7 +388,9 @@ impl Batches {
                 (Reply::Socket(outbound, id), Some(place)) => {
                     acks.push(acknowledgement(outbound, id, place, answer));
                 }
-                (Reply::Caller(reply), _) => callers.push((reply, answer)),
+                (Reply::Caller(reply) | Reply::Heartbeat(reply), _) => {
+                    callers.push((reply, answer));
+                }
                 (Reply::Socket(..), None) => {}
             }
         }

@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use banter_protocol::id::{ChannelId, Position};
+use banter_storage::heartbeat;
 use opentelemetry::trace::{
     SpanContext, SpanId, SpanKind, Status, TraceFlags, TraceId, TraceState,
 };
@@ -120,10 +121,13 @@ impl Traces {
         self.0.is_some()
     }
 
-    /// The trace of this entry, if it is one of those that are followed.
+    /// The trace of this entry, if it is one of those that are followed. Heartbeats never are.
     #[must_use]
     pub fn follow(&self, channel: ChannelId, at: Position) -> Option<Trail<'_>> {
         let shared = self.0.as_deref()?;
+        if heartbeat::is_in(channel) {
+            return None;
+        }
         let mut hash = Sha256::new();
         hash.update(channel.as_bytes());
         hash.update(at.epoch.to_be_bytes());

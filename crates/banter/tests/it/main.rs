@@ -10,6 +10,7 @@ mod deadlines;
 mod deploy;
 mod durability;
 mod foreign;
+mod heartbeat;
 mod history;
 mod hostile;
 mod limits;

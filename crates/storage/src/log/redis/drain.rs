@@ -59,11 +59,32 @@ pub struct Progress {
     /// Those of them that were there already: a batch that was interrupted.
     pub replayed: usize,
     /// Those of them whose content could not be stored; a tombstone stands in their place.
-    pub rejected: usize,
+    pub rejected: Rejects,
+    /// Entries that were taken and not written: their shard has another epoch.
+    pub fenced: usize,
     /// Whether more is waiting: the next step should follow at once.
     pub behind: bool,
     /// How long the oldest entry has waited.
     pub oldest_age: Duration,
+}
+
+/// Why entries could not be stored, and how many.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Rejects {
+    /// What stood in Redis is no entry, or nothing that the database takes.
+    pub unreadable: usize,
+    /// Another entry has its number: two histories have met.
+    pub number_taken: usize,
+    /// Its author's message of that id has an earlier number.
+    pub sent_before: usize,
+}
+
+impl Rejects {
+    /// All of them.
+    #[must_use]
+    pub const fn all(self) -> usize {
+        self.unreadable + self.number_taken + self.sent_before
+    }
 }
 
 /// A channel that waits, as a look at it found it.
@@ -83,6 +104,12 @@ impl Drain {
             leases: Leases::new(redis, worker),
             behind: AtomicBool::new(false),
         }
+    }
+
+    /// The log that it drains.
+    #[must_use]
+    pub const fn log(&self) -> &RedisLog {
+        &self.log
     }
 
     /// Takes, keeps and gives back leases, so that all workers hold about as many. To be called
@@ -281,13 +308,14 @@ impl<'d> Prepared<'d> {
             mut progress,
         } = self;
         batch.store(&drain.postgres, &era).await?;
-        if batch.fenced_off() {
+        if batch.fenced().next().is_some() {
             // Another epoch has begun; whoever began it may have died before Redis had it.
             drain.log.shared.epochs.doubt(&era).await?;
         }
         progress.rows = batch.kept().count();
         progress.replayed = batch.replayed;
         progress.rejected = batch.rejected;
+        progress.fenced = batch.fenced().count();
         let mut stored = BTreeMap::<Shard, Stored>::new();
         for taken in batch.kept() {
             let shard = stored.entry(taken.shard).or_default();

@@ -97,7 +97,8 @@ impl<'a> Faults<'a> {
         self.clusters += 1;
         let dir = self.dir.join(format!("cluster-{}", self.clusters));
         (self.say)(&format!("starting a cluster in {}", dir.display()));
-        let cluster = Cluster::up(&self.program, &dir, GATEWAYS, WORKERS)?;
+        std::fs::create_dir_all(&dir).with_context(|| format!("make {}", dir.display()))?;
+        let cluster = Cluster::start(&self.program, &dir, GATEWAYS, WORKERS)?;
         let roster = Roster::open(&dir.join("load.json"))?;
         Ok(Ground { cluster, roster })
     }
@@ -106,7 +107,7 @@ impl<'a> Faults<'a> {
         let Ground { cluster, roster } = ground;
         let load = load(scenario)?;
         let stage = Stage {
-            server: crate::load::target::Server::at(cluster.url())?,
+            server: crate::load::target::Server::at(&cluster.status()?.url)?,
             watched: Vec::new(),
             generator: (
                 self.program.clone(),
@@ -150,7 +151,7 @@ impl<'a> Faults<'a> {
         cluster.settle(SETTLE_MAX)?;
         trial::is_stored(cluster, SETTLE_MAX)?;
         let rejected = cluster.queue(&["rejected", "--json"])?;
-        let rejected = rejected.lines().count();
+        let rejected = rejected.iter().filter(|byte| **byte == b'\n').count();
         anyhow::ensure!(
             rejected == 0,
             "{rejected} accepted entries could not be stored"

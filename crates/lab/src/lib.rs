@@ -13,6 +13,10 @@ pub mod http;
 
 pub mod service;
 
+pub mod cluster;
+
+pub mod scrape;
+
 pub mod process;
 
 pub mod machine;
@@ -22,8 +26,6 @@ pub mod statistics;
 pub mod audit;
 
 pub mod load;
-
-pub mod cluster;
 
 pub mod faults;
 

@@ -2,11 +2,11 @@
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
-use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
-use serde::Deserialize;
+
+use crate::cluster::Cluster;
 
 /// How long an answer may take.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -17,24 +17,11 @@ const ANSWER_MAX: usize = 1 << 20;
 #[derive(Debug)]
 pub(super) struct Console(BufReader<TcpStream>);
 
-/// The part of a cluster's configuration that says where it is.
-#[derive(Deserialize)]
-struct Config {
-    log: Log,
-}
-
-#[derive(Deserialize)]
-struct Log {
-    url: String,
-}
-
 impl Console {
-    /// Connects to the one of the cluster in this directory.
-    pub(super) fn of(dir: &Path) -> Result<Self> {
-        let text = std::fs::read_to_string(dir.join("banter.toml"));
-        let text = text.context("read the cluster's configuration")?;
-        let config: Config = toml::from_str(&text).context("read the cluster's configuration")?;
-        let rest = config.log.url.strip_prefix("redis://:");
+    /// Connects to the one of this cluster.
+    pub(super) fn of(cluster: &Cluster) -> Result<Self> {
+        let url = cluster.setting("log", "url")?;
+        let rest = url.strip_prefix("redis://:");
         let place = rest.and_then(|rest| rest.split_once('@'));
         let (password, address) = place.context("the URL of Redis has another form")?;
         let stream = TcpStream::connect(address).context("connect to Redis")?;
@@ -73,29 +60,9 @@ impl Console {
         }
     }
 
-    /// Bytes of memory that it uses.
-    pub(super) fn used_memory(&mut self) -> Result<u64> {
-        let info = self.ask(&["INFO", "memory"])?;
-        let mut lines = info.lines();
-        let used = lines.find_map(|line| line.strip_prefix("used_memory:"));
-        let used = used.context("Redis does not tell its memory")?;
-        used.trim()
-            .parse()
-            .context("Redis does not tell its memory")
-    }
-
     /// Sets how much it may use, in bytes, until it is started again.
-    pub(super) fn set_memory(&mut self, bytes: u64) -> Result<()> {
-        self.ask(&["CONFIG", "SET", "maxmemory", &bytes.to_string()])?;
+    pub(super) fn set_memory(&mut self, bytes: f64) -> Result<()> {
+        self.ask(&["CONFIG", "SET", "maxmemory", &format!("{bytes:.0}")])?;
         Ok(())
-    }
-
-    /// How much it may use, in bytes.
-    pub(super) fn memory(&mut self) -> Result<u64> {
-        let info = self.ask(&["INFO", "memory"])?;
-        let mut lines = info.lines();
-        let most = lines.find_map(|line| line.strip_prefix("maxmemory:"));
-        let most = most.context("Redis does not tell its limit")?;
-        most.trim().parse().context("Redis does not tell its limit")
     }
 }

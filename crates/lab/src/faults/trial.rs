@@ -10,10 +10,10 @@ use serde::Deserialize;
 
 use super::console::Console;
 use crate::cluster::Cluster;
-use crate::http::Http;
 use crate::load::outcome::Second;
 use crate::load::sample::{Count, Measure};
 use crate::load::watch::family;
+use crate::scrape::Scrape;
 
 /// Good seconds in a row that are a recovery.
 const GOOD_SECONDS: u32 = 3;
@@ -71,8 +71,7 @@ impl<'a> Trial<'a> {
     /// Gives an order.
     pub(super) fn order(&self, words: &str) -> Result<()> {
         (self.say)(words);
-        let words: Vec<_> = words.split(' ').collect();
-        self.cluster.order(&words).map(drop)
+        self.cluster.order(words)
     }
 
     /// Tells what is done besides orders.
@@ -82,7 +81,7 @@ impl<'a> Trial<'a> {
 
     /// A word with Redis.
     pub(super) fn redis(&self) -> Result<Console> {
-        Console::of(self.cluster.dir())
+        Console::of(self.cluster)
     }
 
     /// The next second of the load.
@@ -238,7 +237,7 @@ struct Waiting {
 
 fn waiting(cluster: &Cluster) -> Result<Waiting> {
     let told = cluster.queue(&["status", "--json"])?;
-    serde_json::from_str(&told).context("read what the queue tells")
+    serde_json::from_slice(&told).context("read what the queue tells")
 }
 
 /// For how long the oldest accepted entry waits for the database, in seconds.
@@ -268,15 +267,7 @@ fn until(what: &str, patience: Duration, holds: impl Fn() -> Result<bool>) -> Re
 fn metric(cluster: &Cluster, process: &str, name: &str) -> Result<f64> {
     let admin = cluster.process(process)?.admin;
     let admin = admin.with_context(|| format!("{process} tells no metrics"))?;
-    let answer = Http::connect(admin)?.ask("GET", "/metrics", "", "")?;
-    let text = String::from_utf8_lossy(&answer.body);
-    let values = text.lines().filter_map(|line| {
-        let (series, value) = line.rsplit_once(' ')?;
-        let family = series.split('{').next()?;
-        (family == name).then(|| value.parse::<f64>().ok())?
-    });
-    let sum = values.reduce(|sum, value| sum + value);
-    sum.with_context(|| format!("{process} does not tell {name}"))
+    Ok(Scrape::of(admin)?.sum(name))
 }
 
 fn acked(second: &Second) -> u64 {

@@ -70,8 +70,6 @@ impl Around<'_> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Timer {
     Connect(usize),
-    /// The user, and when the socket began that is to be left.
-    Move(usize, u64),
     Refresh(usize),
 }
 
@@ -288,8 +286,7 @@ impl<'a> Engine<'a> {
             }
             self.timers.pop();
             match timer {
-                Timer::Connect(user) => self.connect(user, at),
-                Timer::Move(user, begun) => self.moves(user, begun),
+                Timer::Connect(user) => self.come_back(user, at),
                 Timer::Refresh(user) => self.refresh(user),
             }
         }

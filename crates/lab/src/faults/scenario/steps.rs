@@ -11,9 +11,9 @@ use crate::faults::trial::{self, Trial};
 /// Bytes that are cut off Redis' file: some dozens of messages, and the last one in its middle.
 const CUT_BYTES: u64 = 32 * 1024;
 /// Memory for messages beyond what Redis uses: reached within a minute under the load.
-const SPARE_BYTES: u64 = 2 * 1024 * 1024;
-/// The share of its memory from which on gateways press back, in percent.
-const PRESSED_PERCENT: u64 = 70;
+const SPARE_BYTES: f64 = 2.0 * 1024.0 * 1024.0;
+/// The share of its memory from which on gateways press back.
+const PRESSED: f64 = 0.7;
 /// The database commits what waits for it within this time.
 const COMMITTED_AFTER: Duration = Duration::from_secs(1);
 /// How long `PostgreSQL` is away beyond that.
@@ -109,7 +109,7 @@ pub(super) fn redis_cut(trial: &mut Trial<'_>) -> Result<()> {
     trial.order("stop workers")?;
     trial.is_acked_for(3)?;
     trial.order("stop redis")?;
-    let cut = cut_file(&trial.cluster.dir().join("redis/appendonlydir"))?;
+    let cut = cut_file(&trial.cluster.directory().join("redis/appendonlydir"))?;
     trial.says(&format!("cut {CUT_BYTES} bytes off {cut}"));
     trial.order("start redis")?;
     trial.order("start workers")?;
@@ -140,10 +140,10 @@ fn cut_file(dir: &Path) -> Result<String> {
 /// Whatever appends is refused; what is there is stored nevertheless.
 pub(super) fn redis_full(trial: &mut Trial<'_>) -> Result<()> {
     let mut redis = trial.redis()?;
-    let before = redis.memory()?;
+    let before = trial.cluster.redis_memory("maxmemory")?;
     trial.says("Redis may use no more memory");
-    let used = redis.used_memory()?;
-    redis.set_memory(used / 2)?;
+    let used = trial.cluster.redis_memory("used_memory")?;
+    redis.set_memory(used / 2.0)?;
     trial.meets("overloaded")?;
     trial::is_stored(trial.cluster, Duration::from_secs(10))?;
     trial.goes_on(3)?;
@@ -154,13 +154,13 @@ pub(super) fn redis_full(trial: &mut Trial<'_>) -> Result<()> {
 /// Accepted messages wait in Redis until its memory is used as far as it may be.
 pub(super) fn postgres_away(trial: &mut Trial<'_>) -> Result<()> {
     let mut redis = trial.redis()?;
-    let before = redis.memory()?;
+    let before = trial.cluster.redis_memory("maxmemory")?;
     trial.order("stop postgres")?;
     trial.is_acked_for(5)?;
-    let room = (redis.used_memory()? + SPARE_BYTES) * 100 / PRESSED_PERCENT;
+    let room = (trial.cluster.redis_memory("used_memory")? + SPARE_BYTES) / PRESSED;
     redis.set_memory(room)?;
     trial.meets("overloaded")?;
-    let (used, waiting) = (redis.used_memory()?, trial.waiting()?);
+    let (used, waiting) = (trial.cluster.redis_memory("used_memory")?, trial.waiting()?);
     trial.says(&format!(
         "gateways press back: {waiting} entries wait, Redis uses {used} bytes"
     ));

@@ -215,6 +215,14 @@ impl Engine<'_> {
         }
     }
 
+    /// A user's socket is to come back, or to move. Whoever came back earlier is left alone.
+    pub(super) fn come_back(&mut self, user: usize, due: u64) {
+        let socket = &self.sockets[user];
+        if socket.state == State::Down || socket.moves_at == Some(due) {
+            self.connect(user, due);
+        }
+    }
+
     /// Begins to bring a user's socket back, which should be there since `due`.
     pub(super) fn connect(&mut self, user: usize, due: u64) {
         let socket = &mut self.sockets[user];
@@ -309,10 +317,10 @@ impl Engine<'_> {
         }
         let socket = &mut self.sockets[user];
         if let Some(after_ms) = socket.hearing.asked_to_move.take() {
-            // Until then the old socket does.
+            // It hears and speaks on until the other one is to be opened.
             let at = now_ns() + after_ms * 1_000_000;
-            self.timers
-                .push(Reverse((at, Timer::Move(user, socket.begun))));
+            socket.moves_at = Some(at);
+            self.timers.push(Reverse((at, Timer::Connect(user))));
         } else if socket.hearing.closed.is_some() {
             self.lost(user, &std::io::ErrorKind::ConnectionReset.into());
         }
@@ -350,15 +358,6 @@ impl Engine<'_> {
             if self.sockets[user].state == State::Live {
                 self.put(user, &sent);
             }
-        }
-    }
-
-    /// A server asked for this some time ago: the socket of that time gives way to a new one.
-    pub(super) fn moves(&mut self, user: usize, begun: u64) {
-        let socket = &mut self.sockets[user];
-        if socket.state == State::Live && socket.begun == begun {
-            socket.cut();
-            self.connect(user, now_ns());
         }
     }
 

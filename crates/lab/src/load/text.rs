@@ -130,13 +130,21 @@ pub fn fault(mark: &Mark) -> String {
 fn rates(outcome: &Outcome, text: &mut String) {
     let _ = writeln!(
         text,
-        "{} users in {}: {} messages/s accepted, {} deliveries/s, {} HTTP calls/s",
+        "{} users in {}: {} messages/s accepted{}, {} deliveries/s, {} HTTP calls/s",
         whole(outcome.users.into()),
         channels(outcome),
         number(outcome.per_second(Count::Acked)),
+        stored(outcome),
         number(outcome.per_second(Count::Deliveries)),
         number(outcome.per_second(Count::Calls)),
     );
+}
+
+/// How much was written to the database, where it is told.
+#[must_use]
+pub fn stored(outcome: &Outcome) -> String {
+    let stored = outcome.stored;
+    stored.map_or_else(String::new, |stored| format!(", {} stored", number(stored)))
 }
 
 fn times(outcome: &Outcome, text: &mut String) {
@@ -183,6 +191,9 @@ fn costs(outcome: &Outcome, text: &mut String) {
             let _ = writeln!(text, "{us} µs of CPU a delivery, everything included");
         }
     }
+    if let Some(words) = memory_of_a_socket(outcome) {
+        let _ = writeln!(text, "{words}");
+    }
     if let Some(imbalance) = outcome.imbalance() {
         let percent = number(imbalance * 100.0);
         let _ = writeln!(
@@ -190,11 +201,7 @@ fn costs(outcome: &Outcome, text: &mut String) {
             "sockets of gateways differ by {percent}% of their mean"
         );
     }
-    let looks = outcome
-        .series
-        .iter()
-        .filter_map(|second| second.look.as_ref()?.queue);
-    if let Some(age) = looks.map(|queue| queue.oldest_s).reduce(f64::max) {
+    if let Some(age) = outcome.queue_age() {
         let _ = writeln!(
             text,
             "the oldest entry of the queue was {} s old",
@@ -205,14 +212,25 @@ fn costs(outcome: &Outcome, text: &mut String) {
     let [one, five, fifteen] = outcome.load;
     let _ = writeln!(
         text,
-        "\n{} generator{}: {:.2} cores, late by {} ms (p99); other programs {:.2} cores; \
-         load average {one:.2} {five:.2} {fifteen:.2}",
+        "\n{} generator{}: {:.2} cores, {} µs a delivery, late by {} ms (p99); other programs \
+         {:.2} cores; load average {one:.2} {five:.2} {fifteen:.2}",
         outcome.generators,
         if outcome.generators == 1 { "" } else { "s" },
         outcome.generator_cores,
+        number(outcome.generator_us_per_delivery()),
         number(late),
         outcome.others,
     );
+}
+
+/// What a socket costs, where there are enough to tell.
+#[must_use]
+pub fn memory_of_a_socket(outcome: &Outcome) -> Option<String> {
+    let bytes = outcome.bytes_per_socket?;
+    let (kib, users) = (number(bytes / 1024.0), whole(outcome.users.into()));
+    Some(format!(
+        "{kib} KiB of memory a socket: so much it grew while {users} were opened"
+    ))
 }
 
 fn followed(outcome: &Outcome, text: &mut String) {

@@ -16,6 +16,9 @@ use crate::process;
 
 pub(super) use self::system::family;
 
+/// Roles that have people's sockets.
+const SOCKET_ROLES: [&str; 3] = ["serve", "gateway", "nginx"];
+
 /// A process that is watched.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Watched {
@@ -227,6 +230,18 @@ impl Watch {
         self.last = now;
         look
     }
+}
+
+/// Resident memory of the processes that have people's sockets, in bytes; `None`: they are not
+/// here.
+pub(super) fn memory_of_sockets(watched: &[Watched]) -> Option<u64> {
+    let parents = system::parents();
+    let holds = |watched: &&Watched| SOCKET_ROLES.contains(&watched.role.as_str());
+    let each = watched.iter().filter(holds).map(|watched| {
+        let family = system::family_among(watched.pid, &parents);
+        usage(watched.pid, family.iter()).memory
+    });
+    each.reduce(|a, b| a + b)
 }
 
 /// The processes to be looked at more often: each family, then each generator.

@@ -11,6 +11,9 @@ use super::slo::{SHARES, Verdict, number, whole};
 use super::soak;
 use super::watch::Look;
 
+/// A line of the living view is no longer, where parts can be put on the next one.
+const COLUMNS: usize = 78;
+
 /// A second that is over, in a few short lines: how far it is, what was done, what it cost.
 #[must_use]
 pub fn second(second: &Second, left: u32, names: &[String]) -> Vec<String> {
@@ -32,7 +35,9 @@ pub fn second(second: &Second, left: u32, names: &[String]) -> Vec<String> {
         let _ = write!(done, "  {} errors ({})", whole(errors), kinds.join(", "));
     }
     let mut lines = vec![progress(second, left), done];
-    lines.extend(second.look.as_ref().map(|look| costs_of(look, names)));
+    if let Some(look) = &second.look {
+        lines.extend(costs_of(look, names));
+    }
     lines
 }
 
@@ -60,7 +65,8 @@ fn progress(second: &Second, left: u32) -> String {
     )
 }
 
-fn costs_of(look: &Look, names: &[String]) -> String {
+/// What a second cost, on as many lines as a narrow terminal needs.
+fn costs_of(look: &Look, names: &[String]) -> Vec<String> {
     let each = names.iter().zip(&look.processes);
     let each = each.filter_map(|(name, usage)| {
         let usage = usage.as_ref()?;
@@ -69,11 +75,21 @@ fn costs_of(look: &Look, names: &[String]) -> String {
     let mut parts: Vec<_> = each.collect();
     parts.push(format!("generators {:.2}", look.generators));
     parts.push(format!("others {:.2}", look.others));
-    format!(
-        "cores: {}; load average {:.2}",
-        parts.join(", "),
-        look.load[0]
-    )
+    parts.push(format!("load average {:.2}", look.load[0]));
+    if let Some(queue) = look.queue {
+        let (entries, age) = (number(queue.entries), number(queue.oldest_s));
+        parts.push(format!("queue {entries}, {age} s old"));
+    }
+    let mut lines = vec!["cores: ".to_owned()];
+    for (place, part) in parts.iter().enumerate() {
+        let room = lines.last().map_or(0, String::len) + part.len() + 2 <= COLUMNS;
+        match lines.last_mut().filter(|_| room || place == 0) {
+            Some(line) if place == 0 => line.push_str(part),
+            Some(line) => *line += &format!(", {part}"),
+            None => lines.push(format!("       {part}")),
+        }
+    }
+    lines
 }
 
 /// What is going to be done.
@@ -309,5 +325,34 @@ fn verdict(outcome: &Outcome, text: &mut String) {
         for reason in reasons {
             let _ = writeln!(text, "  {reason}");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::load::queue::Depth;
+    use crate::load::watch::Usage;
+
+    #[test]
+    fn what_a_second_costs_fits_a_narrow_terminal() {
+        let names: Vec<_> = (1..=9).map(|number| format!("gateway-{number}")).collect();
+        let look = Look {
+            processes: vec![Some(Usage::default()); names.len()],
+            queue: Some(Depth {
+                entries: 12.0,
+                oldest_s: 0.5,
+            }),
+            ..Look::default()
+        };
+        let lines = costs_of(&look, &names);
+        assert!(lines.iter().all(|line| line.len() <= COLUMNS), "{lines:#?}");
+        assert!(
+            lines[0].starts_with("cores: gateway-1 0.00, gateway-2"),
+            "{lines:#?}"
+        );
+        let all = lines.join(" ");
+        assert!(names.iter().all(|name| all.contains(name)), "{lines:#?}");
+        assert!(all.ends_with("queue 12, 0.50 s old"), "{lines:#?}");
     }
 }

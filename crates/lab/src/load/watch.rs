@@ -44,7 +44,9 @@ pub struct Usage {
     pub files: u32,
     /// How many that one may have open.
     pub files_limit: u32,
-    /// For how much of the time it stood still, stopped by a signal, from 0 to 1.
+    /// Whether it stood still for most of the time, stopped by a signal.
+    pub stopped: bool,
+    /// For how much of the time it did, from 0 to 1.
     pub held: f64,
     /// Cores that it could have used besides, and did not get.
     pub waited: f64,
@@ -193,6 +195,7 @@ impl Watch {
                 cores: cores(spent.iter().map(|spent| spent.ran).sum()),
                 waited: cores(spent.iter().map(|spent| spent.waited).sum()),
                 wanted: wanted.fold(0.0, f64::max),
+                stopped: share(number) > 0.5,
                 held: share(number),
                 ..usage(watched.pid, after.keys())
             })

@@ -238,10 +238,10 @@ impl Watch {
 /// Resident memory of the processes that have people's sockets, in bytes; `None`: they are not
 /// here.
 pub(super) fn memory_of_sockets(watched: &[Watched]) -> Option<u64> {
-    let parents = system::parents();
+    let parents = process::parents();
     let holds = |watched: &&Watched| SOCKET_ROLES.contains(&watched.role.as_str());
     let each = watched.iter().filter(holds).map(|watched| {
-        let family = system::family_among(watched.pid, &parents);
+        let family = process::family_among(watched.pid, &parents);
         usage(watched.pid, family.iter()).memory
     });
     each.reduce(|a, b| a + b)

@@ -36,8 +36,9 @@ const GATEWAY: &[&str] = &[
 const AUTH: &[&str] = &["login", "refresh"];
 /// Without the database, history and logins fail.
 const POSTGRES: &[&str] = &["history", "login", "refresh"];
-/// The same, and sends are refused once too many wait.
-const POSTGRES_AWAY: &[&str] = &["history", "login", "refresh", "overloaded"];
+/// The same, and sends are refused once too many wait; while thousands are stored in the end, Redis
+/// may miss the time it has for an answer.
+const POSTGRES_AWAY: &[&str] = &["history", "login", "refresh", "overloaded", "unavailable"];
 /// Without the queue, sends are refused, and whoever comes back has to try again.
 const REDIS: &[&str] = &[
     "unavailable",

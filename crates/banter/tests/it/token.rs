@@ -4,11 +4,12 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ed25519_dalek::{Signer as _, SigningKey};
 use hmac::{Hmac, KeyInit as _, Mac as _};
+use rustix::process::Signal;
 use serde_json::{Value, json};
 use sha2::Sha256;
 
 use crate::support::fixture::{Fixture, Kind};
-use crate::support::http::{Answer, Request};
+use crate::support::http::{Answer, Connection, Request};
 use crate::support::person::Person;
 use crate::support::socket::Socket;
 
@@ -292,6 +293,89 @@ fn a_token_of_another_server_is_refused() {
         socket.ended()
     };
     ended.with(4503, Some("token_invalid"));
+}
+
+/// A gateway is given a key of the test's own, so that only the words of a token can be wrong.
+#[test]
+fn rightly_signed_tokens_with_wrong_words_are_refused() {
+    if !crate::cluster::installed() {
+        return;
+    }
+    let mut chat = Fixture::of(Kind::Cluster);
+    let ann = chat.register("ann");
+    let forger = Forger::new(&ann.token);
+    let x = base64(forger.own.verifying_key());
+    chat.publish_key(&json!({
+        "kty": "OKP", "crv": "Ed25519", "alg": "EdDSA", "use": "sig", "kid": "own", "x": x,
+    }));
+    // Whoever owns the keys would put them right again.
+    chat.end("auth", Signal::KILL);
+    chat.end("gateway", Signal::TERM);
+    chat.spawn("gateway");
+    chat.ready("gateway");
+    let gateway = chat.addresses("gateway")[0];
+    let head = forger.head_with("kid", json!("own"));
+    let sign = |head: &str, claims: &str| {
+        let sign = |input: &[u8]| forger.own.sign(input).to_bytes().to_vec();
+        signed(head, claims, sign)
+    };
+    let status = |token: &str| {
+        let request = Request::get("/v1/me").bearer(token);
+        Connection::open(gateway).call(&request)
+    };
+    let claims = forger.claims.to_string();
+    assert_eq!(status(&sign(&head, &claims)).status, 200, "the key counts");
+    let wrong = rightly_signed(&forger, &head, sign);
+    for (what, token) in wrong {
+        let answer = status(&token);
+        assert_eq!(answer.status, 401, "{what}");
+        let expected = match what.as_str() {
+            "expired" => "token_expired",
+            _ => "token_invalid",
+        };
+        assert_eq!(answer.json()["code"], expected, "{what}");
+        let mut socket = Socket::open(gateway, chat.site().contract);
+        socket.hello(&token, &Value::Null);
+        assert_eq!(socket.ended().error(), Some(expected), "{what}");
+    }
+}
+
+fn rightly_signed(forger: &Forger, head: &str, sign: impl Fn(&str, &str) -> String) -> Vec<Forged> {
+    let claims = forger.claims.to_string();
+    let now = forger.claims["iat"].as_u64().expect("a time");
+    let mut wrong = vec![("expired".to_owned(), {
+        let mut claims = forger.claims.clone();
+        (claims["iat"], claims["exp"]) = (json!(now - 7_200), json!(now - 3_600));
+        sign(head, &claims.to_string())
+    })];
+    for (name, value) in [
+        ("aud", json!("other")),
+        ("aud", json!(["banter", 1])),
+        ("iss", json!("http://evil.example")),
+        ("sub", json!("nobody")),
+        ("sid", json!(7)),
+        ("iat", json!(now + 3_600)),
+        ("nbf", json!(now + 3_600)),
+        ("exp", json!("tomorrow")),
+        ("exp", json!(1e300)),
+    ] {
+        let claims = forger.claims_with(name, value.clone());
+        wrong.push((format!("{name} {value}"), sign(head, &claims)));
+    }
+    for name in ["aud", "iss", "sub", "sid", "iat", "exp"] {
+        let mut claims = forger.claims.clone();
+        claims.as_object_mut().expect("an object").remove(name);
+        wrong.push((format!("no {name}"), sign(head, &claims.to_string())));
+    }
+    for typ in ["JWT", "", "AT+JWT "] {
+        let mut head: Value = serde_json::from_str(head).expect("JSON");
+        head["typ"] = json!(typ);
+        wrong.push((format!("typ {typ}"), sign(&head.to_string(), &claims)));
+    }
+    let sub = forger.claims["sub"].to_string();
+    let twice = claims.replacen('{', &format!("{{\"sub\":{sub},"), 1);
+    wrong.push(("sub twice".to_owned(), sign(head, &twice)));
+    wrong
 }
 
 /// Signed with the very keys of the server, and for another name of it.

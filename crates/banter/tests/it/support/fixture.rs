@@ -373,6 +373,11 @@ impl Fixture {
         self.cluster.as_ref().expect("a cluster").empty_queue();
     }
 
+    /// Adds a key to those that check tokens, for gateways that start afterwards.
+    pub(crate) fn publish_key(&self, key: &Value) {
+        self.cluster.as_ref().expect("a cluster").publish_key(key);
+    }
+
     pub(crate) fn pid(&self) -> u32 {
         self.members[0].pid()
     }

@@ -8,10 +8,19 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 use sha2::Sha256;
 
-use crate::support::fixture::{Fixture, Kind};
+use crate::support::fixture::{Fixture, Kind, for_every_kind};
 use crate::support::http::{Answer, Connection, Request};
 use crate::support::person::Person;
 use crate::support::socket::Socket;
+
+for_every_kind!(
+    forged_tokens_are_refused_alike,
+    a_token_goes_into_one_bearer_header,
+    an_expired_token_says_so,
+    a_token_of_another_server_is_refused,
+    a_token_with_the_issuer_of_yesterday_is_refused,
+    keys_can_be_rotated_beside_the_server,
+);
 
 fn base64(bytes: impl AsRef<[u8]>) -> String {
     URL_SAFE_NO_PAD.encode(bytes)
@@ -182,9 +191,8 @@ fn told(answer: &Answer) -> (u16, String) {
     (answer.status, answer.text())
 }
 
-#[test]
-fn forged_tokens_are_refused_alike() {
-    let chat = Fixture::new();
+fn forged_tokens_are_refused_alike(kind: Kind) {
+    let chat = Fixture::of(kind);
     let ann = chat.register("ann");
     let jwks = chat.call(&Request::get("/.well-known/jwks.json")).ok(200);
     let with = |value: &str| chat.call(&Request::get("/v1/me").header("Authorization", value));
@@ -210,9 +218,8 @@ fn forged_tokens_are_refused_alike() {
     ann.call(Request::get("/v1/me")).ok(200);
 }
 
-#[test]
-fn a_token_goes_into_one_bearer_header() {
-    let chat = Fixture::new();
+fn a_token_goes_into_one_bearer_header(kind: Kind) {
+    let chat = Fixture::of(kind);
     let ann = chat.register("ann");
     let me = |headers: &[String]| {
         let mut request = Request::get("/v1/me");
@@ -244,9 +251,8 @@ fn a_token_goes_into_one_bearer_header() {
         .refused(401, "token_missing");
 }
 
-#[test]
-fn an_expired_token_says_so() {
-    let chat = Fixture::setup(Kind::Embedded)
+fn an_expired_token_says_so(kind: Kind) {
+    let chat = Fixture::setup(kind)
         .set("auth.access_token_ttl", "1s")
         .start();
     let mut ann = chat.register("ann");
@@ -274,11 +280,10 @@ fn an_expired_token_says_so() {
     }
 }
 
-#[test]
-fn a_token_of_another_server_is_refused() {
-    let chat = Fixture::new();
+fn a_token_of_another_server_is_refused(kind: Kind) {
+    let chat = Fixture::of(kind);
     let ann = chat.register("ann");
-    let elsewhere = Fixture::new();
+    let elsewhere = Fixture::of(kind);
     elsewhere.register("ann");
     let stranger = Person {
         site: elsewhere.site(),
@@ -379,11 +384,10 @@ fn rightly_signed(forger: &Forger, head: &str, sign: impl Fn(&str, &str) -> Stri
 }
 
 /// Signed with the very keys of the server, and for another name of it.
-#[test]
-fn a_token_with_the_issuer_of_yesterday_is_refused() {
+fn a_token_with_the_issuer_of_yesterday_is_refused(kind: Kind) {
     let dir = tempfile::tempdir().expect("a temporary directory");
     let called = |url: &str| {
-        let setup = Fixture::setup(Kind::Embedded).data_dir(&dir.path().join("data"));
+        let setup = Fixture::setup(kind).data_dir(&dir.path().join("data"));
         setup.set("server.public_url", url).start()
     };
     let mut yesterday = called("https://old.example");
@@ -407,9 +411,8 @@ fn a_token_with_the_issuer_of_yesterday_is_refused() {
     ann.call(Request::get("/v1/me")).ok(200);
 }
 
-#[test]
-fn keys_can_be_rotated_beside_the_server() {
-    let chat = Fixture::new();
+fn keys_can_be_rotated_beside_the_server(kind: Kind) {
+    let chat = Fixture::of(kind);
     let ann = chat.register("ann");
     let kid = |token: &str| decode(token).0["kid"].clone();
     chat.command(&["keys", "rotate"]).succeeded();

@@ -13,9 +13,9 @@ use banter_storage::bus::Topic;
 use banter_storage::entries::Record;
 use bytes::{Bytes, BytesMut};
 
-use super::membership;
 use crate::app::App;
 use crate::broadcast::{Note, Outbound};
+use crate::channels::membership;
 use crate::metric::Dependency;
 
 /// Entries of the first page; afterwards their size is known.

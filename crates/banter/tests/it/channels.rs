@@ -285,7 +285,9 @@ fn only_the_owner_adds_to_and_removes_from_a_public_channel(kind: Kind) {
     cleo.add(&channel, "cleo").refused(403, "not_owner");
     bob.remove(&channel, "ann").refused(403, "not_owner");
     bob.remove(&channel, "bob").refused(403, "not_owner");
-    for unknown in ["nobody", "x", "a%20b", "%00"] {
+    // NGINX lets no zero byte through.
+    let zero = (kind == Kind::Embedded).then_some("%00");
+    for unknown in ["nobody", "x", "a%20b"].into_iter().chain(zero) {
         ann.add(&channel, unknown).refused(404, "user_not_found");
         ann.remove(&channel, unknown).refused(404, "user_not_found");
     }

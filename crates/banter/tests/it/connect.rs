@@ -6,7 +6,7 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use crate::support::PATIENCE;
-use crate::support::fixture::{Fixture, Kind, for_every_kind};
+use crate::support::fixture::{Fixture, Kind, for_every_kind, for_one_process};
 use crate::support::http::{Connection, Request};
 use crate::support::message::{fresh_id, words};
 
@@ -14,16 +14,18 @@ use crate::support::socket::{CLOSE, FIN, Heard, Socket, upgrade};
 
 for_every_kind!(
     welcome_tells_who_and_where,
-    only_a_good_upgrade_is_one,
     origins_are_the_own_one_or_listed,
     the_first_frame_is_hello,
     frames_that_cannot_be_read_close_with_4500,
     resume_positions_are_checked,
-    a_user_has_32_sockets_at_most,
     closes_are_answered_as_given,
     a_drain_answers_what_was_sent_and_closes_with_4000,
-    an_operator_can_ask_for_the_drain,
-    a_second_signal_ends_it_at_once,
+);
+for_one_process!(
+    only_a_good_upgrade_is_one: "NGINX writes the headers of an upgrade anew",
+    a_user_has_32_sockets_at_most: "each gateway counts its own; races has it for both",
+    an_operator_can_ask_for_the_drain: "one gateway is asked; cluster::life has it",
+    a_second_signal_ends_it_at_once: "a signal is for one process",
 );
 
 fn open(chat: &Fixture) -> Socket {

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use crate::support::PASSWORD;
-use crate::support::fixture::{Fixture, Kind, for_every_kind};
+use crate::support::fixture::{Fixture, Kind, for_every_kind, for_one_process};
 use crate::support::http::{Connection, Request};
 use crate::support::message::{fresh_id, words};
 use crate::support::socket::{FIN, Heard, PING, Socket, TEXT, upgrade};
@@ -19,8 +19,10 @@ for_every_kind!(
     a_body_over_64_kib_is_too_large,
     logins_of_an_address_are_counted,
     nobody_is_believed_but_trusted_proxies,
-    upgrades_and_sockets_of_an_address_are_counted,
     outbound_bytes_can_be_set,
+);
+for_one_process!(
+    upgrades_and_sockets_of_an_address_are_counted: "NGINX counts before the gateways; nginx has it",
 );
 
 fn a_channel_takes_so_many_entries_a_second(kind: Kind) {

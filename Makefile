@@ -6,12 +6,14 @@ ARGS ?=
 VALKEY := crates/banter/tests/clients/.venv
 BINARY := $(abspath $(or $(CARGO_TARGET_DIR),target))/debug/banter
 
-.PHONY: help run cluster test bench format
+.PHONY: help run cluster observe test alarms bench format
 
 help:
 	@echo 'make run      build Banter and start it on http://127.0.0.1:8080'
 	@echo 'make cluster  build it and start a whole cluster: Redis, PostgreSQL, NGINX, every role'
+	@echo 'make observe  the same, watched by Prometheus with alerts and exporters'
 	@echo 'make test     check the formatting and the lints, and run all tests'
+	@echo 'make alarms   break a watched cluster; every alert must fire, and clear'
 	@echo 'make bench    measure speed and memory (some ten minutes)'
 	@echo 'make format   format the code'
 
@@ -25,6 +27,11 @@ cluster:
 	@echo 'Building Banter: the first time some 5 minutes on 2 cores, afterwards seconds.' >&2
 	@exec cargo run --release --locked --quiet -p banter -- cluster up $(ARGS)
 
+observe:
+	@scripts/install.sh observe
+	@echo 'Building Banter: the first time some 5 minutes on 2 cores, afterwards seconds.' >&2
+	@exec cargo run --release --locked --quiet -p banter -- cluster up --observe $(ARGS)
+
 test:
 	@scripts/install.sh test
 	@echo 'Testing: the first time some 15 minutes on 2 cores, afterwards 8.' >&2
@@ -35,6 +42,12 @@ test:
 	BANTER_TEST_CLIENTS=1 BANTER_TEST_VALKEY="$$(find $(CURDIR)/$(VALKEY) -name valkey-server)" \
 		cargo test --workspace --locked
 	BANTER_BIN="$(BINARY)" npm --prefix web --silent run test:browser
+
+alarms:
+	@scripts/install.sh test
+	@echo 'Breaking a cluster in every way that has an alert: some three minutes.' >&2
+	cargo test --locked -p banter --test it -- --ignored --nocapture \
+		cluster::observed::what_breaks_raises_its_alert
 
 bench:
 	@scripts/install.sh bench

@@ -4,7 +4,8 @@
  *
  *   node deploy/check.mjs rules         prints every expression of every dashboard as a rule file
  *   node deploy/check.mjs names         compares the names
- *   node deploy/check.mjs live URL      asks a running Prometheus; every panel must have data
+ *   node deploy/check.mjs live URL      asks a running Prometheus of a cluster: every metric that is
+ *                                       named anywhere must exist, every panel must have data
  */
 import { existsSync, readFileSync, readdirSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
@@ -16,7 +17,7 @@ const list = (folder, ending) =>
 
 /** Labels that Prometheus adds to all that it scrapes here. */
 const SCRAPED = ['job', 'instance', 'role'];
-const METRIC = /(?<![\w:./-])(?:banter|process|redis|pg|node|nginx)_[a-zA-Z0-9_]+(?:\{[^}]*\})?/g;
+const METRIC = /(?<![\w:./-])((?:banter|process|redis|pg|node|nginx)_[a-zA-Z0-9_]+)(?:\{[^}]*\})?/g;
 const RECORDED = /(?<![\w:])cluster:[a-z0-9_]+:[a-z0-9_]+/g;
 
 /** Metrics of a document's tables: name to type and labels. */
@@ -112,11 +113,7 @@ function alert({ name, body }, tests) {
 
 function names() {
   const built = documented('docs/metrics.md');
-  const coming = documented('deploy/prometheus/metrics-to-come.md');
   const found = [];
-  for (const name of coming.keys()) {
-    if (built.has(name)) found.push(`${name} is built: take it out of metrics-to-come.md`);
-  }
   const lines = read('deploy/prometheus/exporter-metrics.txt').split('\n');
   const foreign = new Set(lines.filter((line) => line && !line.startsWith('#')));
   const files = list('deploy/prometheus/rules', '.yml');
@@ -132,8 +129,7 @@ function names() {
     })),
     ...prose.map((path) => ({ path, text: read(path), strict: false })),
   ];
-  const known = new Map([...built, ...coming]);
-  found.push(...texts.flatMap((text) => strangers(text, known, foreign, recorded)));
+  found.push(...texts.flatMap((text) => strangers(text, built, foreign, recorded)));
 
   const alerts = [...all.matchAll(/- alert: (\w+)\n(.*?)(?=\n\n|\n {6}- |$(?![^]))/gs)].map(
     ([, name, body]) => ({ name, body: `${body}\n` }),
@@ -150,12 +146,30 @@ function names() {
   }
   for (const line of new Set(found)) console.error(line);
   const count = `${alerts.length} alerts, ${dashboards.length} expressions of dashboards`;
-  console.log(`${count}, ${built.size} metrics built, ${coming.size} to come`);
+  console.log(`${count}, ${built.size} metrics`);
   return found.length === 0;
+}
+
+/** Every metric that any text names, as Prometheus stores it. */
+function named() {
+  const built = documented('docs/metrics.md');
+  const suffixed = (name) => (built.get(name)?.type === 'histogram' ? `${name}_bucket` : name);
+  const texts = [
+    ...dashboards.map(({ expr }) => expr),
+    ...list('deploy/prometheus/rules', '.yml').map((path) => read(path).replaceAll(/^\s*#.*$/gm, '')),
+  ];
+  const metrics = texts.flatMap((text) => [...text.matchAll(METRIC)].map(([, name]) => name));
+  const prose = ['docs/monitoring.md', ...list('docs/runbooks', '.md')].map(read);
+  const ours = prose.flatMap((text) => [...text.matchAll(/banter_[a-z0-9_]+/g)].map(([name]) => name));
+  return new Set([...metrics, ...ours, ...built.keys()].map(suffixed));
 }
 
 async function live(url) {
   const found = [];
+  const stored = await (await fetch(`${url}/api/v1/label/__name__/values`)).json();
+  for (const name of named()) {
+    if (!stored.data.includes(name)) found.push(`there is no metric ${name}`);
+  }
   for (const { path, title, expr } of dashboards) {
     if (title === 'Alerts' || title === 'Starts' || title === 'New epochs') continue;
     const query = new URLSearchParams({ query: filled(expr) });
@@ -164,7 +178,7 @@ async function live(url) {
     else if (answer.data.result.length === 0) found.push(`${path}: ${title}: no data for ${expr}`);
   }
   for (const line of found) console.error(line);
-  console.log(`${dashboards.length - found.length} of ${dashboards.length} expressions have data`);
+  console.log(`${named().size} metrics, ${dashboards.length} expressions; missing: ${found.length}`);
   return found.length === 0;
 }
 

@@ -3,13 +3,14 @@
 #
 #   scripts/install.sh run       Rust and a C compiler
 #   scripts/install.sh cluster   also Redis, PostgreSQL and NGINX
+#   scripts/install.sh observe   also Prometheus, Alertmanager and four exporters
 #   scripts/install.sh test      all of that, rustfmt, clippy, Node, Python and Chromium
 #   scripts/install.sh bench     Rust, a C compiler and Python, whose SQLite is the yardstick
 #
 # Nothing is installed that is there already, and nothing is fetched then.
 set -eu
 
-target="${1:?which target: run, cluster, test or bench}"
+target="${1:?which target: run, cluster, observe, test or bench}"
 cd "$(dirname "$0")/.."
 
 say() { echo "install: $*" >&2; }
@@ -52,19 +53,26 @@ case "$target" in
 test | bench) have python3 || need python3 ;;
 esac
 case "$target" in
-cluster | test)
-    # The cluster runs servers of its own; what Debian starts of these packages is left alone.
+cluster | observe | test)
+    # The cluster runs servers of its own, on ports that it finds free; what Debian starts of these
+    # packages is left alone.
     have redis-server || have valkey-server || need redis-server
     have nginx || [ -x /usr/sbin/nginx ] || need nginx
     have postgres || ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 || need postgresql
+    ;;
+esac
+case "$target" in
+observe | test)
+    for package in prometheus prometheus-alertmanager prometheus-redis-exporter \
+        prometheus-postgres-exporter prometheus-nginx-exporter prometheus-node-exporter; do
+        have "$package" || need "$package"
+    done
     ;;
 esac
 if [ "$target" = test ]; then
     have node || need nodejs
     have npm || need npm
     python3 -c 'import ensurepip' 2>/dev/null || need python3-venv
-    have promtool || need prometheus
-    have amtool || need prometheus-alertmanager
     have chromium || have chromium-browser || have google-chrome || need chromium
 fi
 install_packages

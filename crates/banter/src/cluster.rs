@@ -7,6 +7,7 @@ mod identity;
 mod job;
 mod leftover;
 mod member;
+mod observe;
 mod plan;
 mod ports;
 mod postgres_server;
@@ -39,6 +40,7 @@ pub(crate) const COUNT_MAX: i64 = 64;
 #[command(after_help = "\
 Examples:
   banter cluster up                   start one; Ctrl-C drains and stops it
+  banter cluster up --observe         also watch it: Prometheus, alerts, exporters
   banter cluster status               what runs, in another terminal
   banter cluster kill gateway-2       see clients resume on another one
   banter cluster restart gateways     one after the other, nobody misses anything

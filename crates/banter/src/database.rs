@@ -8,6 +8,10 @@ use banter_storage::{Database, Durability, Postgres, Redis, Sqlite};
 
 use crate::data_dir;
 
+/// Why there is nothing to look at.
+const NO_QUEUE: &str = "one process has no queue; for that of a cluster set database.url \
+                        (postgres://…) and log.url (redis://…)";
+
 /// Opens the database for a command that may run before the first server.
 ///
 /// # Errors
@@ -41,19 +45,24 @@ pub(crate) async fn open_existing(settings: &Settings) -> Result<Database> {
 /// # Errors
 /// When there is no cluster in the settings, or one of them cannot be used.
 pub(crate) async fn open_cluster(settings: &Settings) -> Result<(Postgres, Redis)> {
-    let (DatabaseUrl::Postgres(database), Some(LogUrl(queue))) =
-        (&settings.database.url, &settings.log.url)
-    else {
-        bail!(
-            "one process has no queue; for that of a cluster set database.url (postgres://…) \
-             and log.url (redis://…)"
-        );
+    let DatabaseUrl::Postgres(database) = &settings.database.url else {
+        bail!(NO_QUEUE);
     };
     let postgres = postgres(database).await?;
+    Ok((postgres, open_queue(settings).await?))
+}
+
+/// Opens the one of them in which entries wait.
+///
+/// # Errors
+/// When there is no cluster in the settings, or it cannot be used.
+pub(crate) async fn open_queue(settings: &Settings) -> Result<Redis> {
+    let Some(LogUrl(queue)) = &settings.log.url else {
+        bail!(NO_QUEUE);
+    };
     // Whoever only looks may look at a server that keeps less than it should.
     let redis = Redis::open(queue.reveal(), None, Durability::None).await;
-    let redis = redis.with_context(|| format!("cannot use Redis at {}", queue.place()))?;
-    Ok((postgres, redis))
+    redis.with_context(|| format!("cannot use Redis at {}", queue.place()))
 }
 
 async fn postgres(url: &ServiceUrl) -> Result<Postgres> {

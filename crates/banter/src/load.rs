@@ -4,6 +4,7 @@ mod accounts;
 mod cluster;
 mod people;
 mod screen;
+mod soak;
 mod stage;
 
 use std::io::{BufRead as _, Write as _, stdin};
@@ -19,7 +20,7 @@ use banter_lab::load::{generate, plan, text};
 use banter_lab::machine::Machine;
 use clap::{Args, Subcommand};
 
-pub(crate) use self::people::People;
+pub(crate) use self::people::{Duration, Length, People};
 pub(crate) use self::screen::Screen;
 pub(crate) use self::stage::Target;
 use crate::print;
@@ -43,7 +44,7 @@ Examples:
   banter load --server http://chat.example:8080 --slo 'delivery_p99<250ms,errors<0.01%'
   banter load --cluster --gateways 4             on a cluster of its own, or the one that runs
   banter load --cluster --fault kill:gateway-1@30s
-  banter load --embedded --duration 2h --slo 'growth<5%,errors<0.01%'
+  banter load soak --cluster --for 2h            does it take more and more?
   banter load compare before.json after.json
   banter load --print-profile community          a commented file to start from
 
@@ -57,6 +58,8 @@ pub(crate) struct Load {
     target: Target,
     #[command(flatten)]
     people: People,
+    #[command(flatten)]
+    duration: Duration,
     /// The same with so many times the users, one after the other, side by side
     #[arg(long, value_name = "N,…", value_delimiter = ',', default_value = "1",
         value_parser = clap::value_parser!(u32).range(1..=1_000))]
@@ -76,6 +79,7 @@ pub(crate) struct Load {
 
 #[derive(Debug, Subcommand)]
 enum Action {
+    Soak(Box<soak::Soak>),
     /// Show two reports side by side, and what changed beyond the noise
     Compare {
         /// A report, as --json writes it
@@ -152,12 +156,12 @@ impl Load {
     /// # Errors
     /// The load cannot be put: there is no verdict.
     pub(crate) fn run(&self) -> Result<u8> {
-        if let Some(Action::Compare { before, after }) = &self.action {
-            let read = |file: &PathBuf| {
-                std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))
-            };
-            let compared = compare(&read(before)?, &read(after)?)?;
-            return print(compared.as_bytes()).map(|()| 0);
+        match &self.action {
+            Some(Action::Soak(soak)) => return soak.run(),
+            Some(Action::Compare { before, after }) => {
+                return print_comparison(before, after).map(|()| 0);
+            }
+            None => {}
         }
         if self.generator {
             return be_generator().map(|()| 0);
@@ -166,7 +170,7 @@ impl Load {
             return print_profile(name).map(|()| 0);
         }
         self.target.check()?;
-        let mut load = self.people.load()?;
+        let mut load = self.people.load(self.duration.into())?;
         load.faults.clone_from(&self.fault);
         let circumstances = Circumstances::now()?;
         let screen = Screen::new();
@@ -201,6 +205,14 @@ impl Load {
         }
         Ok(report.verdict.code())
     }
+}
+
+fn print_comparison(before: &Path, after: &Path) -> Result<()> {
+    let read = |file: &Path| {
+        std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))
+    };
+    let compared = compare(&read(before)?, &read(after)?)?;
+    print(compared.as_bytes())
 }
 
 fn print_profile(name: &str) -> Result<()> {

@@ -68,7 +68,7 @@ enum Command {
     Queue(queue::Queue),
     NewEpoch(new_epoch::NewEpoch),
     NginxConfig(nginx_config::NginxConfig),
-    Load(load::Load),
+    Load(Box<load::Load>),
     Stress(stress::Stress),
     Completions(completions::Completions),
 }

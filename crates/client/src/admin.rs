@@ -18,8 +18,15 @@ pub struct Admin {
 /// What an admin address tells.
 #[derive(Debug, Clone, Deserialize)]
 pub struct Status {
-    /// The process itself, and the others of its cluster that it knows of.
+    /// The process itself, and the others of its cluster.
     pub peers: Vec<Process>,
+    /// `false`: how the others fare is not known now.
+    #[serde(default = "yes")]
+    pub complete: bool,
+}
+
+const fn yes() -> bool {
+    true
 }
 
 /// A process, and its last ten minutes, or as much of them as was asked for.

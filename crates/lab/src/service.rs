@@ -47,6 +47,7 @@ pub fn unlimit(command: &mut Command) {
 pub struct Service {
     child: Child,
     address: SocketAddr,
+    admin: SocketAddr,
     started: Duration,
 }
 
@@ -91,6 +92,7 @@ impl Service {
         let mut service = Self {
             child,
             address,
+            admin,
             started: Duration::ZERO,
         };
         service.wait_until_ready(begun, &log)?;
@@ -119,6 +121,12 @@ impl Service {
     #[must_use]
     pub const fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Where it tells operators of itself.
+    #[must_use]
+    pub const fn admin(&self) -> SocketAddr {
+        self.admin
     }
 
     /// From its start until it was ready.

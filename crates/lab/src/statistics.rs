@@ -1,5 +1,7 @@
 //! Figures out of many measurements.
 
+pub mod trend;
+
 use std::time::Duration;
 
 use hdrhistogram::Histogram;

@@ -134,6 +134,12 @@ impl MessageId {
     }
 }
 
+impl From<Uuid> for MessageId {
+    fn from(uuid: Uuid) -> Self {
+        Self(uuid.to_string().into())
+    }
+}
+
 impl FromStr for MessageId {
     type Err = InvalidId;
 

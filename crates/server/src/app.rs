@@ -1,11 +1,12 @@
 //! What the handlers and sockets of a process can reach.
 
 use std::ops::Deref;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use axum::extract::FromRef;
 use banter_storage::accounts::Accounts;
+use banter_storage::board::Board;
 use banter_storage::bus::Bus;
 use banter_storage::channels::Channels;
 use banter_storage::entries::Entries;
@@ -21,6 +22,7 @@ use crate::login::{Login, Verifier};
 use crate::metric::{Dependency, Metrics};
 use crate::send::Appender;
 use crate::settings::{Origin, Role, Settings};
+use crate::trace::Traces;
 
 /// What a process of any role has. Cloning shares it.
 #[derive(Clone)]
@@ -36,23 +38,33 @@ pub struct ProcessParts {
     pub public_origin: Origin,
     /// What is counted.
     pub metrics: Metrics,
+    /// Where the time of entries goes.
+    pub traces: Traces,
     /// What it needs, and whether that is there.
     pub health: Health,
+    /// What the other processes of a cluster see of this one, once it has a log that they share.
+    pub board: OnceLock<Board>,
     draining: AtomicBool,
 }
 
 impl Process {
     /// A process that begins.
-    #[must_use]
-    pub fn new(role: Role, settings: Settings, public_origin: Origin) -> Self {
-        Self(Arc::new(ProcessParts {
+    ///
+    /// # Errors
+    /// What of the settings cannot be used.
+    pub fn new(role: Role, settings: Settings, public_origin: Origin) -> Result<Self, String> {
+        let metrics = Metrics::new();
+        let traces = Traces::start(&settings.telemetry, role, &metrics)?;
+        Ok(Self(Arc::new(ProcessParts {
             role,
             settings,
             public_origin,
-            metrics: Metrics::new(),
+            metrics,
+            traces,
             health: Health::default(),
+            board: OnceLock::new(),
             draining: AtomicBool::new(false),
-        }))
+        })))
     }
 }
 

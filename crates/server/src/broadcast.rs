@@ -22,6 +22,7 @@ use tokio::sync::{mpsc, oneshot};
 
 pub use outbound::{Note, Outbound, Waiting};
 
+use crate::cluster::Ear;
 use crate::metric::Metrics;
 
 /// Commands that may wait for a pump. When it is full the log waits, and with it the senders.
@@ -137,6 +138,7 @@ impl Broadcast {
     /// When a thread cannot be started.
     pub fn start(
         events: mpsc::Receiver<Event>,
+        ear: Ear,
         bus: &Bus,
         cores: usize,
         metrics: &Metrics,
@@ -152,7 +154,7 @@ impl Broadcast {
         let broadcast = Self {
             pumps: pumps.into(),
         };
-        tokio::spawn(relay::run(events, broadcast.clone()));
+        tokio::spawn(relay::run(events, ear, broadcast.clone()));
         Ok(broadcast)
     }
 

@@ -15,6 +15,8 @@ pub mod persist;
 
 pub mod history;
 
+pub mod cluster;
+
 pub mod app;
 
 pub mod health;
@@ -26,6 +28,8 @@ pub mod problem;
 pub mod settings;
 
 pub mod metric;
+
+pub mod trace;
 
 pub mod admin;
 

@@ -1,12 +1,13 @@
 //! What the process counts, as Prometheus reads it. [`Name`] lists every metric.
 
-mod bus;
+mod cluster;
 mod dependency;
 mod histogram;
 mod label;
 mod list;
 mod name;
 mod process;
+mod readings;
 mod stage;
 
 use std::sync::Arc;
@@ -14,24 +15,25 @@ use std::sync::Arc;
 use banter_protocol::close::Close;
 use banter_protocol::entry::Level;
 use banter_protocol::error::Code;
-use banter_storage::bus::RedisBus;
 use prometheus_client::encoding::{prometheus_text, text};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
+pub use cluster::{ClusterMetrics, Spread};
 pub use dependency::Dependency;
 pub use histogram::Histogram;
 pub(crate) use histogram::Snapshot;
 pub use label::{
-    Action, Cause, Direction, Errand, ErrorCode, Needed, Outcome, Reason, Repaired, Request, Route,
-    Safety, Scope, State, Version,
+    Action, Cause, Direction, Errand, ErrorCode, Measure, Needed, Outcome, Reason, Repaired,
+    Request, Route, Safety, Scope, State, Station, Version,
 };
 pub(crate) use list::List;
 pub use list::{Age, Histograms};
 pub use name::{Kind, Name, Unit};
 pub(crate) use process::{cpu_seconds, resident_bytes};
+pub use readings::Readings;
 pub use stage::{Counted, Stage};
 
 use crate::login::metric::LoginMetrics;
@@ -40,7 +42,8 @@ use crate::login::metric::LoginMetrics;
 #[derive(Debug, Clone)]
 pub struct Metrics {
     registry: Arc<Registry>,
-    bus: bus::Bus,
+    /// What the log and the bus count themselves.
+    pub readings: Readings,
     /// Sockets by [`Stage`]; see [`Counted`].
     pub connections: [Gauge; 3],
     /// Connections that became sockets.
@@ -81,6 +84,10 @@ pub struct Metrics {
     pub ping_rtt: Histogram,
     /// Resumed channels, by outcome.
     pub resumes: Family<Outcome, Counter>,
+    /// Channels that were reset on live sockets.
+    pub live_resets: Counter,
+    /// Sockets that were asked to send again.
+    pub resends: Counter,
     /// Entries that were missing in a live channel, and were read from the log.
     pub gaps: Counter,
     /// Replays from the log that could not go on.
@@ -104,12 +111,8 @@ pub struct Metrics {
     pub duplicates: Counter,
     /// When entries were last committed, in seconds since 1970.
     pub last_commit: Gauge,
-    /// Entries that a worker found in the database already.
-    pub replayed: Counter,
-    /// Entries that a worker could not store.
-    pub rows_rejected: Counter,
-    /// Shards that a worker drains.
-    pub shard_leases: Gauge,
+    /// What only a cluster has.
+    pub cluster: ClusterMetrics,
     /// Answers by route.
     pub requests: Family<Request, Counter>,
     /// From a request's head to the head of its answer, by route.
@@ -120,6 +123,8 @@ pub struct Metrics {
     pub dropped: Family<Reason, Counter>,
     dependency_up: Family<Needed, Gauge>,
     dependency_duration: Histograms<Errand>,
+    /// Spans of traces, by what became of them.
+    pub spans: Family<Outcome, Counter>,
     /// From a task being ready to its run.
     pub poll_delay: Histogram,
     /// Logins and what they cost.
@@ -147,8 +152,8 @@ impl Metrics {
     pub fn new() -> Self {
         let mut root = Registry::default();
         root.register_collector(Box::new(process::Process::new()));
-        let bus = bus::Bus::default();
-        root.register_collector(Box::new(bus.clone()));
+        let readings = Readings::default();
+        root.register_collector(Box::new(readings.clone()));
         let list = &mut List::new(root.sub_registry_with_prefix(name::PREFIX));
         let states: Family<State, Gauge> = list.add(Name::GatewayConnections, Family::default());
         let frames = list.counters::<Direction, _>(Name::GatewayFrames, ["in", "out"]);
@@ -178,13 +183,16 @@ impl Metrics {
             traffic: Arc::new(traffic),
             accepted: list.counter(Name::GatewayMessagesAccepted),
             rejected: list.counters(Name::GatewayMessagesRejected, rejections()),
-            error_frames: list.counters(Name::GatewayErrorFrames, ["unknown_type"]),
+            error_frames: list
+                .counters(Name::GatewayErrorFrames, ["unknown_type", "token_invalid"]),
             ack_duration: list.histograms::<_, &str>(Name::GatewayAckDuration, []),
             deliveries: list.counter(Name::GatewayDeliveries),
             delivery_latency: list.histogram(Name::GatewayDeliveryLatency),
             fanout: list.histogram(Name::GatewayFanoutRecipients),
             ping_rtt: list.histogram(Name::GatewayPingRtt),
             resumes: list.counters(Name::GatewayResumes, RESUMES),
+            live_resets: list.counter(Name::GatewayLiveResets),
+            resends: list.counter(Name::GatewayResends),
             gaps: gaps.get_or_create_owned(&"true".into()),
             replays_failed: gaps.get_or_create_owned(&"false".into()),
             rate_limited: list.counters(Name::GatewayRateLimited, SCOPES),
@@ -197,26 +205,19 @@ impl Metrics {
             persist_latency: list.histogram(Name::WorkerPersistLatency),
             duplicates: list.counter(Name::WorkerDuplicates),
             last_commit: list.gauge(Name::WorkerLastCommit),
-            replayed: list.counter(Name::WorkerRowsReplayed),
-            rows_rejected: list.counter(Name::WorkerRowsRejected),
-            shard_leases: list.gauge(Name::WorkerShardLeases),
+            cluster: ClusterMetrics::register(list),
             requests: list.add(Name::HttpRequests, Family::default()),
             request_duration: list.histograms::<_, Route>(Name::HttpRequestDuration, []),
             problems: list.counters(Name::HttpProblems, Code::ALL.iter().map(|c| c.as_str())),
             dropped: list.counters(Name::HttpConnectionsDropped, DROPPED),
             dependency_up: list.add(Name::DependencyUp, Family::default()),
             dependency_duration: list.histograms::<_, Errand>(Name::DependencyRequestDuration, []),
+            spans: list.counters(Name::TraceSpans, ["told", "lost", "dropped"]),
             poll_delay: list.histogram(Name::RuntimePollDelay),
             login: LoginMetrics::register(list),
             registry: Arc::new(root),
-            bus,
+            readings,
         }
-    }
-
-    /// From now on what arrives on this bus is told too.
-    pub fn watch_bus(&self, bus: RedisBus) {
-        // There is one for the life of the process.
-        let _ = self.bus.0.set(bus);
     }
 
     /// Sockets past `hello` that were not told to go.
@@ -250,6 +251,11 @@ impl Metrics {
             _ => return,
         };
         self.shed.get_or_create(&cause.into()).inc();
+    }
+
+    /// A send was refused.
+    pub fn refuse(&self, code: Code) {
+        self.rejected.get_or_create(&code.as_str().into()).inc();
     }
 
     /// Sends that were refused so far, for whatever reason.
@@ -331,7 +337,8 @@ fn refusals() -> impl Iterator<Item = &'static str> {
     ];
     let closes = Close::ALL.iter().filter(|close| close.code() >= 4000);
     let codes = CODES.iter().map(|code| code.as_str());
-    closes.map(|close| close.reason()).chain(codes)
+    let closes = closes.map(|close| close.reason());
+    closes.chain(codes).chain(["gone"])
 }
 
 /// Why sends are refused.

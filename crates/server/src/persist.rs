@@ -13,12 +13,14 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 use banter_storage::Result;
 use banter_storage::log::Shard;
-use banter_storage::log::drain::{Drain, Progress};
+use banter_storage::log::drain::{Drain, InDatabase, Progress};
 use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval, sleep};
 use tokio_util::sync::CancellationToken;
 
 pub use metric::PersistMetrics;
+
+use crate::trace::{Part, Traces};
 
 /// How often leases are renewed: they last 5 seconds.
 const LEASE_EVERY: Duration = Duration::from_secs(1);
@@ -45,7 +47,7 @@ pub struct Persist {
 impl Persist {
     /// Begins to take entries.
     #[must_use]
-    pub fn start(drain: Drain, metrics: PersistMetrics) -> Self {
+    pub fn start(drain: Drain, metrics: PersistMetrics, traces: Traces) -> Self {
         let stop = CancellationToken::new();
         let drain = Arc::new(drain);
         let shards = Arc::new(ArcSwap::from_pointee(Vec::new()));
@@ -59,6 +61,7 @@ impl Persist {
             drain,
             shards,
             metrics,
+            traces,
             stop: stop.clone(),
             failing: None,
         };
@@ -116,6 +119,7 @@ struct Work {
     drain: Arc<Drain>,
     shards: Arc<ArcSwap<Vec<Shard>>>,
     metrics: PersistMetrics,
+    traces: Traces,
     stop: CancellationToken,
     /// Since when steps fail, and when the log was told last.
     failing: Option<(Instant, Option<Instant>)>,
@@ -157,13 +161,28 @@ impl Work {
         if shards.is_empty() {
             return Ok(Progress::default());
         }
-        self.drain.step(shards).await
+        let begun = Instant::now();
+        let show = |stored: &InDatabase<'_>| self.trace(stored, begun);
+        self.drain.step(shards, show).await
+    }
+
+    /// Tells of the entries that were just stored, and taken for it not before `begun`.
+    fn trace(&self, stored: &InDatabase<'_>, begun: Instant) {
+        if !self.traces.are_told() {
+            return;
+        }
+        let (ended, entries) = (Instant::now(), stored.entries().count());
+        for entry in stored.entries() {
+            if let Some(trail) = self.traces.follow(entry.channel, entry.position()) {
+                trail.tell(Part::Store, begun, ended, entries);
+            }
+        }
     }
 
     fn succeeded(&mut self, progress: &Progress, took: Duration) {
         self.metrics.stepped(progress, took);
-        if progress.rejected > 0 {
-            let rejected = progress.rejected;
+        let rejected = progress.rejected.all();
+        if rejected > 0 {
             tracing::error!(
                 rejected,
                 "entries cannot be stored: see banter queue rejected"

@@ -84,7 +84,7 @@ pub async fn run(
     settings.suit(role).map_err(StartError::Settings)?;
     let reached = listeners.public.as_ref().unwrap_or(&listeners.admin);
     let public_origin = settings.server.public_origin(reached.local_addr()?);
-    let process = Process::new(role, settings, public_origin);
+    let process = Process::new(role, settings, public_origin).map_err(StartError::Settings)?;
     let (stop, servers) = (CancellationToken::new(), TaskTracker::new());
     let _stop_on_error = stop.clone().drop_guard();
     let (ask_drain, mut drain_asked) = mpsc::channel(1);
@@ -132,6 +132,7 @@ pub async fn run(
     tracing::info!("draining");
     process.begin_drain();
     running.drain(&stop, &servers).await;
+    process.traces.finish().await;
     tracing::info!("drained");
     Ok(())
 }

@@ -26,6 +26,7 @@ pub use pace::{Pace, Paces};
 use crate::broadcast::{Acknowledgement, Broadcast, Outbound, Unstored};
 use crate::metric::Metrics;
 use crate::problem::Problem;
+use crate::trace::{Part, Traces};
 
 /// Entries that may wait for the log: a few seconds of what a disk commits.
 const WAITING_MAX: usize = 20_000;
@@ -59,6 +60,8 @@ enum Reply {
     Socket(Arc<Outbound>, MessageId),
     /// A task that waits for the answer.
     Caller(oneshot::Sender<Result<Receipt, Refusal>>),
+    /// The same about a heartbeat, which is nobody's and not counted as a send.
+    Heartbeat(oneshot::Sender<Result<Receipt, Refusal>>),
 }
 
 /// The author is no member of the channel; or there is no membership to end.
@@ -136,6 +139,7 @@ impl Appender {
         broadcast: Broadcast,
         entries_per_second: u32,
         metrics: Metrics,
+        traces: Traces,
     ) -> Self {
         let (jobs, waiting) = mpsc::channel(WAITING_MAX);
         let appender = Self {
@@ -152,6 +156,7 @@ impl Appender {
                 waiting,
                 waiting_bytes,
                 counts: Counts::new(metrics, log.level()),
+                traces,
                 log,
                 bus,
                 broadcast,
@@ -196,12 +201,20 @@ impl Appender {
     /// As [`Self::append`].
     pub async fn enqueue(&self, append: Append) -> Result<Result<Receipt, NotAMember>, Problem> {
         let (reply, answer) = oneshot::channel();
-        self.queue(append, Reply::Caller(reply))?;
+        self.queue(append, Reply::Caller(reply))
+            .inspect_err(|shed| self.metrics.refuse(shed.code))?;
         match answer.await.unwrap_or(Err(Refusal::UNAVAILABLE)) {
             Ok(receipt) => Ok(Ok(receipt)),
             Err(Refusal::NotAMember) => Ok(Err(NotAMember)),
             Err(Refusal::Shed(shed)) => Err(shed.into()),
         }
+    }
+
+    /// Takes a heartbeat and answers when the log has it; `None`: it is not taken.
+    pub async fn beat(&self, append: Append) -> Option<Receipt> {
+        let (reply, answer) = oneshot::channel();
+        self.queue(append, Reply::Heartbeat(reply)).ok()?;
+        answer.await.ok()?.ok()
     }
 
     /// Takes a message of a socket, which gets its `ack` or `error` later.
@@ -278,6 +291,7 @@ struct Batches {
     bus: Bus,
     broadcast: Broadcast,
     counts: Counts,
+    traces: Traces,
 }
 
 impl Batches {
@@ -290,6 +304,11 @@ impl Batches {
             let begun = Instant::now();
             let (places, entries) = (self.places(&appends), appends.len());
             let answers = self.log.append(appends).await;
+            let batch = Written {
+                begun,
+                ended: Instant::now(),
+                entries,
+            };
             self.counts.flushed(entries, &answers, begun.elapsed());
             let answers: Vec<Result<Receipt, Refusal>> = match answers {
                 Ok(answers) => answers.into_iter().map(translate).collect(),
@@ -302,7 +321,7 @@ impl Batches {
                     vec![Err(Refusal::Shed(Shed::soon(code))); entries]
                 }
             };
-            self.answer(replies, places, answers).await;
+            self.answer(replies, places, answers, batch).await;
             self.counts.idle(self.waiting.is_empty());
         }
     }
@@ -350,6 +369,7 @@ impl Batches {
         replies: Vec<(Reply, Instant)>,
         places: Vec<Place>,
         answers: Vec<Result<Receipt, Refusal>>,
+        batch: Written,
     ) {
         let mut acks = Vec::with_capacity(replies.len());
         let mut callers = Vec::new();
@@ -358,12 +378,19 @@ impl Batches {
             .into_iter()
             .chain(std::iter::repeat(Err(Refusal::UNAVAILABLE)));
         for ((reply, begun), (place, answer)) in replies.into_iter().zip(places.zip(answers)) {
-            self.counts.answered(&answer, begun.elapsed());
+            if !matches!(reply, Reply::Heartbeat(_)) {
+                self.counts.answered(&answer, begun.elapsed());
+            }
+            if let (Some(place), Ok(receipt)) = (place, &answer) {
+                self.trace(place, receipt, begun, batch);
+            }
             match (reply, place) {
                 (Reply::Socket(outbound, id), Some(place)) => {
                     acks.push(acknowledgement(outbound, id, place, answer));
                 }
-                (Reply::Caller(reply), _) => callers.push((reply, answer)),
+                (Reply::Caller(reply) | Reply::Heartbeat(reply), _) => {
+                    callers.push((reply, answer));
+                }
                 (Reply::Socket(..), None) => {}
             }
         }
@@ -374,19 +401,46 @@ impl Batches {
         }
     }
 
+    /// Tells the way of an entry that came in `begun` and is acknowledged now.
+    fn trace(&self, place: Place, receipt: &Receipt, begun: Instant, batch: Written) {
+        if !receipt.fresh {
+            return;
+        }
+        if let Some(trail) = self.traces.follow(place.channel, position(receipt)) {
+            trail.tell(Part::Append, batch.begun, batch.ended, batch.entries);
+            let whole = Part::Whole(place.kind);
+            trail.tell(whole, begun, Instant::now(), batch.entries);
+        }
+    }
+
     fn places(&self, appends: &[Append]) -> Vec<Place> {
         let place = |append: &Append| Place {
             channel: append.channel,
+            kind: match append.act {
+                Act::Message { .. } => "message",
+                Act::Join => "join",
+                Act::Leave { .. } => "leave",
+            },
             epoch: self.bus.epoch(append.channel),
         };
         appends.iter().map(place).collect()
     }
 }
 
+/// A batch that the log has answered.
+#[derive(Debug, Clone, Copy)]
+struct Written {
+    begun: Instant,
+    ended: Instant,
+    entries: usize,
+}
+
 /// Where an append goes.
 #[derive(Debug, Clone, Copy)]
 struct Place {
     channel: ChannelId,
+    /// What it is, as traces name it.
+    kind: &'static str,
     /// The log's epoch as it was known before.
     epoch: Option<Epoch>,
 }
@@ -408,7 +462,7 @@ fn acknowledgement(
     place: Place,
     answer: Result<Receipt, Refusal>,
 ) -> Acknowledgement {
-    let Place { channel, epoch } = place;
+    let Place { channel, epoch, .. } = place;
     let mut unstored = None;
     let frame = match answer {
         Ok(receipt) => {

@@ -2,6 +2,7 @@
 //! flags is the binary's work, as is explaining what is wrong there.
 
 mod address;
+mod collector;
 mod database;
 mod origin;
 mod role;
@@ -17,6 +18,7 @@ use std::time::Duration;
 use banter_protocol::limit;
 
 pub use address::Network;
+pub use collector::CollectorUrl;
 pub use database::{Database, DatabaseUrl, Durability, Log, LogUrl};
 pub use origin::Origin;
 pub use role::Role;
@@ -186,6 +188,10 @@ pub struct Telemetry {
     pub log_level: String,
     /// How it is written.
     pub log_format: LogFormat,
+    /// Who is told of traces; absent: nobody, and none are made.
+    pub otlp_endpoint: Option<CollectorUrl>,
+    /// One entry in so many has a trace.
+    pub trace_one_in: u32,
 }
 
 impl Default for Telemetry {
@@ -193,6 +199,8 @@ impl Default for Telemetry {
         Self {
             log_level: "info".to_owned(),
             log_format: LogFormat::Auto,
+            otlp_endpoint: None,
+            trace_one_in: 100,
         }
     }
 }

@@ -1,5 +1,7 @@
-//! What the status page and `banter top` show: this process, second by second, for ten minutes.
+//! What the status page and `banter top` show: this process, second by second, for ten minutes; and
+//! in a cluster the others, from the moment on at which somebody looks.
 
+mod others;
 mod page;
 mod sample;
 
@@ -38,7 +40,7 @@ struct Shared {
 }
 
 impl Status {
-    /// Begins to take samples, from a thread of its own, until the last handle is dropped.
+    /// Begins to take samples, from a thread of its own, until the process ends.
     ///
     /// # Errors
     /// When the thread cannot be started.
@@ -49,10 +51,18 @@ impl Status {
             samples: Mutex::default(),
         }));
         let (shared, metrics) = (Arc::downgrade(&status.0), process.metrics.clone());
-        let sampler = Sampler::new(metrics, process.role.level());
+        let sampler = Sampler::new(metrics, process.role);
         let thread = std::thread::Builder::new().name("status".into());
         thread.spawn(move || take_samples(sampler, &shared))?;
+        tokio::spawn(others::tell(process.clone(), status.clone()));
         Ok(status)
+    }
+
+    /// The time after which the last `count` samples were taken, in seconds since 1970.
+    fn since(&self, count: usize) -> i64 {
+        let samples = self.0.lock();
+        let first = samples.len().checked_sub(count + 1);
+        first.map_or(i64::MIN, |first| samples[first].at)
     }
 
     /// What is shown of this process: how it is, and its samples after a time, in seconds since
@@ -139,10 +149,18 @@ fn dependencies(metrics: &Metrics) -> Value {
 /// The page, and the figures that it shows.
 pub(crate) fn routes(status: Status) -> Router<Process> {
     let figures = async move |State(process): State<Process>, RawQuery(query): RawQuery| {
-        let process = status.of_process(&process, after(query.as_deref())?);
+        let after = after(query.as_deref())?;
+        let others = match process.board.get() {
+            Some(board) => others::hear(board, after).await,
+            None => Some(Vec::new()),
+        };
+        // First the process itself.
+        let mut peers = vec![status.of_process(&process, after)];
+        let complete = others.is_some();
+        peers.extend(others.into_iter().flatten());
         let interval_s = INTERVAL.as_secs();
         Ok::<_, Problem>(Json(
-            json!({ "interval_s": interval_s, "peers": [process] }),
+            json!({ "interval_s": interval_s, "complete": complete, "peers": peers }),
         ))
     };
     Router::new()
@@ -171,7 +189,7 @@ mod tests {
             began: Timestamp::from_ms(0),
             samples: Mutex::default(),
         };
-        let mut sampler = Sampler::new(Metrics::new(), banter_protocol::entry::Level::Stored);
+        let mut sampler = Sampler::new(Metrics::new(), Role::All);
         for at in 0..1_000 {
             shared.keep(Sample {
                 at,

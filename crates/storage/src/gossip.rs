@@ -25,6 +25,8 @@ pub struct Standing {
     pub opened: u64,
     /// Whether it takes more.
     pub ready: bool,
+    /// Thousandths of a core that it uses.
+    pub millicores: u64,
 }
 
 /// A gateway's end of it.
@@ -54,6 +56,7 @@ impl Gossip {
         tell.cmd("HSET").arg(&key).arg("sockets").arg(own.sockets);
         tell.arg("opened").arg(own.opened);
         tell.arg("ready").arg(u8::from(own.ready));
+        tell.arg("millicores").arg(own.millicores);
         tell.cmd("PEXPIRE").arg(&key).arg(life);
         tell.cmd("ZADD").arg(INDEX).arg(now).arg(&self.process);
         // Clocks may differ: the hashes tell who is there, the index only where to look.
@@ -95,10 +98,11 @@ fn standing(answer: &Value) -> Option<Standing> {
         sockets: usize::try_from(*fields.get("sockets")?).ok()?,
         opened: *fields.get("opened")?,
         ready: *fields.get("ready")? == 1,
+        millicores: *fields.get("millicores")?,
     })
 }
 
-fn now_ms() -> u64 {
+pub(crate) fn now_ms() -> u64 {
     let since = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default();

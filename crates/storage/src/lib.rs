@@ -33,4 +33,8 @@ pub mod log;
 
 pub mod bus;
 
+pub mod board;
+
 pub mod gossip;
+
+pub mod heartbeat;

@@ -5,7 +5,7 @@ pub mod redis;
 mod sqlite;
 
 pub(crate) use redis::SCRIPTS;
-pub use redis::{RedisLog, SHARDS, Shard, Tail, drain, queue};
+pub use redis::{Cause, RedisLog, SHARDS, Shard, Tail, drain, queue};
 pub use sqlite::SqliteLog;
 
 use std::collections::HashMap;

@@ -97,6 +97,11 @@ impl Directory {
         self.root.join("postgres")
     }
 
+    /// Of Prometheus and Alertmanager.
+    pub(crate) fn observe(&self) -> PathBuf {
+        self.root.join("observe")
+    }
+
     pub(crate) fn nginx(&self) -> PathBuf {
         self.root.join("nginx")
     }

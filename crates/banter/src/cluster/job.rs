@@ -23,6 +23,12 @@ pub(crate) enum Role {
     Gateway,
     Worker,
     Nginx,
+    RedisExporter,
+    PostgresExporter,
+    NginxExporter,
+    NodeExporter,
+    Alertmanager,
+    Prometheus,
 }
 
 impl Role {
@@ -35,6 +41,12 @@ impl Role {
             Self::Gateway => "gateway",
             Self::Worker => "worker",
             Self::Nginx => "nginx",
+            Self::RedisExporter => "redis-exporter",
+            Self::PostgresExporter => "postgres-exporter",
+            Self::NginxExporter => "nginx-exporter",
+            Self::NodeExporter => "node-exporter",
+            Self::Alertmanager => "alertmanager",
+            Self::Prometheus => "prometheus",
         }
     }
 
@@ -52,7 +64,14 @@ impl Role {
             Self::Postgres => (Signal::INT, Duration::from_secs(60)),
             Self::Gateway => (Signal::TERM, Duration::from_secs(75)),
             Self::Auth | Self::Worker => (Signal::TERM, Duration::from_secs(30)),
-            Self::Nginx => (Signal::TERM, Duration::from_secs(5)),
+            Self::Nginx
+            | Self::RedisExporter
+            | Self::PostgresExporter
+            | Self::NginxExporter
+            | Self::NodeExporter
+            | Self::Alertmanager => (Signal::TERM, Duration::from_secs(5)),
+            // It writes down the last samples.
+            Self::Prometheus => (Signal::TERM, Duration::from_secs(20)),
         }
     }
 }
@@ -82,9 +101,12 @@ pub(crate) struct Job {
 }
 
 /// Variables that would configure a process behind our back, by their beginning.
-const FOREIGN: [&str; 6] = [
+const FOREIGN: [&str; 9] = [
     "PG",
     "NGINX",
+    "REDIS_",
+    "DATA_SOURCE_",
+    "SCRAPE_URI",
     "BANTER_CONFIG",
     "BANTER_SERVER__",
     "BANTER_DATABASE__",

@@ -11,6 +11,7 @@ use toml::{Table, Value};
 use super::directory::{Directory, turn_log};
 use super::job::{Job, Role};
 use super::member::Member;
+use super::observe::{self, Observe, Watched};
 use super::ports::Ports;
 use super::probe::Health;
 use super::programs::Programs;
@@ -35,6 +36,7 @@ pub(crate) struct Plan {
     pub(crate) url: Origin,
     pub(crate) record: Record,
     programs: Programs,
+    observe: Option<Observe>,
     ports: Mutex<Ports>,
     listen: SocketAddr,
     /// Where NGINX counts.
@@ -65,16 +67,28 @@ impl Plan {
         let url = wanted.public_url;
         let url = url.unwrap_or_else(|| Origin::of_listener(listen));
         let record = Record::new(directory.record(), url.as_str().to_owned());
-        let plan = Self {
-            url,
-            record,
-            programs,
-            listen,
-            status: ports.take("nginx")?,
+        let watched = Watched {
+            nginx: ports.take("nginx")?,
             redis: ports.take("redis")?,
             redis_password: secret::keep(&directory.secret("redis"))?,
             postgres: ports.take("postgres")?,
             postgres_password: secret::keep(&directory.secret("postgres"))?,
+        };
+        let watchers = programs.watchers.clone();
+        let observe = watchers
+            .map(|it| Observe::make(&directory, it, &mut ports, watched.clone()))
+            .transpose()?;
+        let plan = Self {
+            url,
+            record,
+            programs,
+            observe,
+            listen,
+            status: watched.nginx,
+            redis: watched.redis,
+            redis_password: watched.redis_password,
+            postgres: watched.postgres,
+            postgres_password: watched.postgres_password,
             limits: wanted.limits,
             banter: std::env::current_exe().context("cannot find this program's own file")?,
             ports: Mutex::new(ports),
@@ -135,6 +149,10 @@ impl Plan {
             }
             Role::Nginx => balancer::prepare(directory, programs, self.listen, self.status)?,
             Role::Auth | Role::Gateway | Role::Worker => self.role(role, 1)?,
+            _ => {
+                let job = self.observe.as_ref().and_then(|it| it.job(role));
+                job.with_context(|| format!("this cluster has no {}", role.name()))?
+            }
         };
         Ok(self.member(role, role.name().to_owned(), job))
     }
@@ -195,6 +213,27 @@ impl Plan {
     pub(crate) fn note_ports(&self) -> Result<()> {
         let ports = self.ports.lock().unwrap_or_else(PoisonError::into_inner);
         self.record.ports(ports.taken())
+    }
+
+    /// Those that watch the cluster.
+    pub(crate) fn watchers(&self) -> &'static [Role] {
+        match self.observe {
+            Some(_) => &observe::ROLES,
+            None => &[],
+        }
+    }
+
+    /// Where the one that watches is looked at.
+    pub(crate) fn watched_at(&self) -> Option<String> {
+        self.observe.as_ref().map(Observe::url)
+    }
+
+    /// Tells whoever watches of these members.
+    ///
+    /// # Errors
+    /// When that cannot be written.
+    pub(crate) fn watch<'a>(&self, members: impl Iterator<Item = &'a Member>) -> Result<()> {
+        self.observe.as_ref().map_or(Ok(()), |it| it.watch(members))
     }
 
     /// Writes NGINX's configuration for these members.

@@ -23,6 +23,8 @@ pub(crate) enum Health {
     Postgres(PathBuf),
     /// NGINX, which counts at this address.
     Nginx(SocketAddr),
+    /// A program of others that answers this page when it is ready.
+    Page(SocketAddr, &'static str),
     /// One of our own, by its admin address.
     Role(SocketAddr),
 }
@@ -37,6 +39,10 @@ impl Health {
             Self::Redis(address, password) => redis(*address, password).await,
             Self::Postgres(data) => postgres(data, pid),
             Self::Nginx(address) => match http("GET", *address, "/status").await {
+                Some((200, _)) => Ok(()),
+                _ => Err(String::new()),
+            },
+            Self::Page(address, path) => match http("GET", *address, path).await {
                 Some((200, _)) => Ok(()),
                 _ => Err(String::new()),
             },

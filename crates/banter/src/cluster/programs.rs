@@ -15,15 +15,28 @@ pub(crate) struct Programs {
     pub(crate) nginx: PathBuf,
     /// The directory of `postgres` and `initdb`.
     pub(crate) postgres: PathBuf,
+    /// Where they are asked for.
+    pub(crate) watchers: Option<Watchers>,
+}
+
+/// Programs that watch a cluster.
+#[derive(Debug, Clone)]
+pub(crate) struct Watchers {
+    pub(crate) prometheus: PathBuf,
+    pub(crate) alertmanager: PathBuf,
+    pub(crate) redis: PathBuf,
+    pub(crate) postgres: PathBuf,
+    pub(crate) nginx: PathBuf,
+    pub(crate) node: PathBuf,
 }
 
 impl Programs {
     /// Finds them; `redis` may be named, and `data` is PostgreSQL's data directory, whose version
-    /// decides if there is one.
+    /// decides if there is one. Those that watch are looked for where they are wanted.
     ///
     /// # Errors
     /// All that is missing, with the command that installs it.
-    pub(crate) fn find(redis: Option<&Path>, data: &Path) -> Result<Self> {
+    pub(crate) fn find(redis: Option<&Path>, data: &Path, watched: bool) -> Result<Self> {
         let redis = match redis {
             Some(named) => {
                 let found = find(&[named.to_str().unwrap_or_default()]);
@@ -37,7 +50,7 @@ impl Programs {
         };
         let nginx = find(&["nginx"]);
         let postgres = postgres(data)?;
-        let missing: Vec<_> = [
+        let mut missing: Vec<_> = [
             ("redis-server", redis.is_none()),
             ("postgresql", postgres.is_none()),
             ("nginx", nginx.is_none()),
@@ -45,14 +58,51 @@ impl Programs {
         .into_iter()
         .filter_map(|(name, missing)| missing.then_some(name))
         .collect();
+        let watchers = match watched.then(Watchers::find).transpose() {
+            Ok(watchers) => watchers,
+            Err(packages) => {
+                missing.extend(packages);
+                None
+            }
+        };
         match (redis, nginx, postgres) {
-            (Some(redis), Some(nginx), Some(postgres)) => Ok(Self {
+            (Some(redis), Some(nginx), Some(postgres)) if missing.is_empty() => Ok(Self {
                 redis,
                 nginx,
                 postgres,
+                watchers,
             }),
             _ => Err(how_to_install(&missing)),
         }
+    }
+}
+
+impl Watchers {
+    /// # Errors
+    /// Debian's packages of what is missing.
+    fn find() -> Result<Self, Vec<&'static str>> {
+        let mut missing = Vec::new();
+        let mut look = |package: &'static str, names: &[&str]| {
+            let found = find(names);
+            if found.is_none() {
+                missing.push(package);
+            }
+            found.unwrap_or_default()
+        };
+        // Each under the name that Debian gives it, or its authors.
+        let mut exporter = |package: &'static str, theirs: &str| look(package, &[package, theirs]);
+        let watchers = Self {
+            prometheus: exporter("prometheus", "prometheus"),
+            alertmanager: exporter("prometheus-alertmanager", "alertmanager"),
+            redis: exporter("prometheus-redis-exporter", "redis_exporter"),
+            postgres: exporter("prometheus-postgres-exporter", "postgres_exporter"),
+            nginx: exporter("prometheus-nginx-exporter", "nginx-prometheus-exporter"),
+            node: exporter("prometheus-node-exporter", "node_exporter"),
+        };
+        if missing.is_empty() {
+            return Ok(watchers);
+        }
+        Err(missing)
     }
 }
 

@@ -20,8 +20,15 @@ use super::status::{Process, Status};
 const START_PATIENCE: Duration = Duration::from_secs(120);
 /// Deaths in a row after which a start is given up.
 const STILLBORN_MAX: u32 = 3;
-/// Roles in the order in which they end: whoever serves people first, what keeps data last.
-const ENDING: [Role; 6] = [
+/// Roles in the order in which they end: who watches, for an end is no outage; whoever serves
+/// people; what keeps data last.
+const ENDING: [Role; 12] = [
+    Role::Prometheus,
+    Role::Alertmanager,
+    Role::RedisExporter,
+    Role::PostgresExporter,
+    Role::NginxExporter,
+    Role::NodeExporter,
     Role::Gateway,
     Role::Worker,
     Role::Auth,
@@ -95,7 +102,29 @@ impl Supervisor {
         let nginx = self.add(nginx)?;
         self.run(&nginx).await?;
         self.ready(vec![nginx]).await?;
+        self.observe().await?;
         self.plan.note_ports()
+    }
+
+    /// Starts those that watch, where they are wanted.
+    async fn observe(&self) -> Result<()> {
+        self.watch()?;
+        let mut watchers = Vec::new();
+        for role in self.plan.watchers() {
+            let watcher = self.add(self.plan.single(*role).await?)?;
+            self.run(&watcher).await?;
+            watchers.push(watcher);
+        }
+        self.ready(watchers).await
+    }
+
+    fn watch(&self) -> Result<()> {
+        self.plan.watch(self.all().iter().map(|member| &**member))
+    }
+
+    /// Where the one that watches is looked at.
+    pub(crate) fn watched_at(&self) -> Option<String> {
+        self.plan.watched_at()
     }
 
     /// What it looks like.
@@ -212,6 +241,7 @@ impl Supervisor {
             tell(format!("{} drained and stopped", member.name));
         }
         self.remove(&surplus);
+        self.watch()?;
         self.plan.note_ports()?;
         tell(format!("{}s: {count}", role.name()));
         Ok(())

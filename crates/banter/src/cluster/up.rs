@@ -31,6 +31,7 @@ use crate::{print, run_async, serve};
 Examples:
   banter cluster up
   banter cluster up --gateways 4 --workers 2
+  banter cluster up --observe                                        with Prometheus and alerts
   banter cluster up --data-dir /tmp/second --listen 127.0.0.1:8081   beside another one")]
 pub(super) struct Up {
     /// Gateways to start with
@@ -54,6 +55,10 @@ pub(super) struct Up {
     /// Settings for all roles, but for what the cluster sets itself
     #[arg(long, value_name = "FILE", env = "BANTER_CONFIG")]
     config: Option<PathBuf>,
+    /// Also run Prometheus with Banter's rules and alerts, Alertmanager, and exporters for Redis,
+    /// PostgreSQL, NGINX and the machine, on ports of their own; prints where to look
+    #[arg(long)]
+    observe: bool,
     /// Run this instead of the installed Redis, such as valkey-server
     #[arg(long, value_name = "PROGRAM")]
     redis_server: Option<PathBuf>,
@@ -76,7 +81,7 @@ impl Up {
     pub(super) fn run(&self) -> Result<()> {
         let directory = self.place.find()?;
         let data = directory.postgres().join("data");
-        let programs = Programs::find(self.redis_server.as_deref(), &data)?;
+        let programs = Programs::find(self.redis_server.as_deref(), &data, self.observe)?;
         let location = Location {
             config: self.config.clone(),
             data_dir: None,
@@ -121,7 +126,12 @@ impl Up {
             supervisor.start(self.counts()).await?;
             let root = directory.root().display();
             say(format_args!("all are ready; logs in {root}/logs"));
-            print(format!("Banter cluster serves {url}\n").as_bytes())?;
+            let mut told = format!("Banter cluster serves {url}\n");
+            if let Some(watched_at) = supervisor.watched_at() {
+                told.push_str(&format!("Prometheus shows it at {watched_at}\n"));
+            }
+            // At once: who has read the first line may close its end.
+            print(told.as_bytes())?;
             std::future::pending::<Result<()>>().await
         };
         let ended = tokio::select! {

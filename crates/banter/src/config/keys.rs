@@ -245,6 +245,14 @@ pub(crate) static KEYS: LazyLock<Vec<Key>> = LazyLock::new(|| {
             |level| log_level(level),
         ),
         any("telemetry.log_format", |s| &mut s.telemetry.log_format),
+        any("telemetry.otlp_endpoint", |s| {
+            &mut s.telemetry.otlp_endpoint
+        }),
+        number(
+            "telemetry.trace_one_in",
+            |s| &mut s.telemetry.trace_one_in,
+            1..=1_000_000_000,
+        ),
     ]
 });
 

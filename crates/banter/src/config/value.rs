@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use banter_server::settings::{
-    DatabaseUrl, Durability, LogFormat, LogUrl, Network, Origin, Registration, Secret,
+    CollectorUrl, DatabaseUrl, Durability, LogFormat, LogUrl, Network, Origin, Registration, Secret,
 };
 use toml::Value;
 
@@ -61,6 +61,7 @@ macro_rules! textual {
 textual! {
     SocketAddr: "must be an address and a port, such as 127.0.0.1:8080 or [::1]:8080";
     Origin;
+    CollectorUrl;
     Network;
     Registration;
     LogFormat;

@@ -5,16 +5,20 @@ use std::io::{BufRead as _, BufReader};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
+use banter_lab::load::queue::{AskQueue, Depth};
 use banter_lab::load::watch::Watched;
 use banter_lab::service;
+use banter_server::Settings;
+use banter_storage::log::queue;
 use clap::Args;
 
 use crate::cluster::{self, Directory, Status};
-use crate::data_dir;
 use crate::usage::Wrong;
+use crate::{data_dir, database, run_async};
 
 /// How long a cluster may take to drain and end: gateways, then a database.
 const STOP_MAX: Duration = Duration::from_secs(120);
@@ -161,6 +165,23 @@ pub(super) fn keeps_its_size(size: &Size, directory: &Directory) -> Result<(), W
     Err(Wrong(format!(
         "{flag}: a cluster runs in {root} already; banter cluster scale changes it"
     )))
+}
+
+/// Asks for everything that waits between the gateways of these settings and their database.
+pub(super) fn asks_queue(settings: Settings) -> AskQueue {
+    Arc::new(move || {
+        run_async(async {
+            let redis = database::open_queue(&settings).await?;
+            let waiting = queue::waiting(&redis).await?;
+            let oldest = waiting.iter().map(|shard| shard.oldest_age).max();
+            let entries: u64 = waiting.iter().map(|shard| shard.entries).sum();
+            #[expect(clippy::cast_precision_loss, reason = "memory holds fewer entries")]
+            Ok(Depth {
+                entries: entries as f64,
+                oldest_s: oldest.unwrap_or(Duration::ZERO).as_secs_f64(),
+            })
+        })
+    })
 }
 
 /// Its processes that run.

@@ -17,9 +17,6 @@ pub(crate) struct People {
     /// How many people [default: the profile's]
     #[arg(long, value_name = "N")]
     users: Option<u32>,
-    /// How long is measured, such as 30s or 10m [default: the profile's]
-    #[arg(long, value_name = "TIME")]
-    duration: Option<Span>,
     /// Before anything is measured [default: the profile's]
     #[arg(long, value_name = "TIME")]
     warm_up: Option<Span>,
@@ -37,6 +34,32 @@ pub(crate) struct People {
     seed: u64,
 }
 
+/// How long, where it is not as the profile says.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Length {
+    /// How long is measured.
+    pub(crate) duration: Option<Span>,
+    /// Before that, unless something else was asked for.
+    pub(crate) warm_up: Option<Span>,
+}
+
+/// How long each run is measured.
+#[derive(Debug, Clone, Copy, Args)]
+pub(crate) struct Duration {
+    /// How long is measured, such as 30s or 10m [default: the profile's]
+    #[arg(long, value_name = "TIME")]
+    duration: Option<Span>,
+}
+
+impl From<Duration> for Length {
+    fn from(given: Duration) -> Self {
+        Self {
+            duration: given.duration,
+            warm_up: None,
+        }
+    }
+}
+
 fn rate(text: &str) -> Result<f64, &'static str> {
     let rate: f64 = text.parse().map_err(|_| "not a number")?;
     if rate.is_finite() && rate >= 0.0 {
@@ -46,19 +69,19 @@ fn rate(text: &str) -> Result<f64, &'static str> {
 }
 
 impl People {
-    /// What is to be put on a server.
+    /// What is to be put on a server for so long.
     ///
     /// # Errors
     /// What of it cannot be used.
-    pub(crate) fn load(&self) -> Result<run::Load, Wrong> {
+    pub(crate) fn load(&self, length: Length) -> Result<run::Load, Wrong> {
         let (name, text) = self.profile()?;
         let wrong = |error: &dyn std::fmt::Display| Wrong(format!("--profile {name}: {error}"));
         let mut profile = Profile::parse(&text).map_err(|error| wrong(&error))?;
         profile.users = self.users.unwrap_or(profile.users);
-        if let Some(Span(duration)) = self.duration {
+        if let Some(Span(duration)) = length.duration {
             profile.duration = duration;
         }
-        if let Some(Span(warm_up)) = self.warm_up {
+        if let Some(Span(warm_up)) = self.warm_up.or(length.warm_up) {
             profile.warm_up = warm_up;
         }
         profile.check().map_err(|error| Wrong(error.to_string()))?;
@@ -75,6 +98,7 @@ impl People {
             generators: self.generators,
             seed: self.seed,
             faults: Vec::new(),
+            patience: None,
         })
     }
 

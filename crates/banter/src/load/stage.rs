@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use anyhow::{Context as _, Result};
 use banter_lab::load::fault::{Fault, Harm};
 use banter_lab::load::roster::Roster;
-use banter_lab::load::run::{LookAgain, Stage};
+use banter_lab::load::run::{Accounts, Stage};
 use banter_lab::load::target::Server;
 use banter_lab::load::watch::Watched;
 use banter_lab::process::raise_descriptors;
@@ -106,7 +106,7 @@ impl Target {
         let generator = (program.clone(), vec!["load".into(), "--generator".into()]);
         if let Some(url) = &self.server {
             let roster = Roster::open(&kept_for(url)?)?;
-            return there(url, roster, Vec::new(), None, generator);
+            return there(url, roster, generator);
         }
         if self.cluster {
             return self.cluster(users, screen, program, generator);
@@ -127,15 +127,14 @@ impl Target {
         screen.says(&format!("starting a server on {}", dir.display()));
         let mut settings = Settings::default();
         settings.server.data_dir.clone_from(&dir);
-        roster.make(users, &|names, password| {
-            accounts::make(&settings, names, password)
-        })?;
+        let accounts = makes_accounts(settings);
+        roster.make(users, &*accounts)?;
         let service = serve(&program, &dir)?;
         let watched = Watched {
             name: "banter".to_owned(),
             role: "serve".to_owned(),
             pid: service.process().as_raw_nonzero().get(),
-            admin: None,
+            admin: Some(service.admin()),
         };
         let stage = Stage {
             server: service.address().into(),
@@ -143,6 +142,8 @@ impl Target {
             generator,
             stop: &STOP,
             look_again: None,
+            queue: None,
+            accounts: Some(accounts),
         };
         Ok(Set {
             stage,
@@ -179,15 +180,17 @@ impl Target {
             data_dir: None,
         };
         let settings = location.load(Vec::new())?.settings;
-        let mut roster = Roster::open(&directory.root().join("load.json"))?;
-        roster.make(users, &|names, password| {
-            accounts::make(&settings, names, password)
-        })?;
+        let roster = Roster::open(&directory.root().join("load.json"))?;
         let url = status.url.clone();
         let again = move || Ok(cluster::watched(crate::cluster::status(&directory)?));
         let watched = cluster::watched(status);
-        let set = there(&url, roster, watched, Some(Rc::new(again)), generator)?;
-        Ok(Set { own, ..set })
+        let mut set = there(&url, roster, generator)?;
+        set.own = own;
+        set.stage.watched = watched;
+        set.stage.look_again = Some(Rc::new(again));
+        set.stage.queue = Some(cluster::asks_queue(settings.clone()));
+        set.stage.accounts = Some(makes_accounts(settings));
+        Ok(set)
     }
 }
 
@@ -203,24 +206,25 @@ fn check_descriptors(users: u32) -> Result<()> {
     Ok(())
 }
 
+/// Makes accounts in the database of these settings.
+fn makes_accounts(settings: Settings) -> Accounts {
+    Rc::new(move |names, password| accounts::make(&settings, names, password))
+}
+
 /// A server that is there.
-fn there(
-    url: &str,
-    roster: Roster,
-    watched: Vec<Watched>,
-    look_again: Option<LookAgain>,
-    generator: (PathBuf, Vec<String>),
-) -> Result<Set> {
+fn there(url: &str, roster: Roster, generator: (PathBuf, Vec<String>)) -> Result<Set> {
     let server = Server::at(url)?;
     let reached = server.connect();
     reached.with_context(|| format!("cannot reach {url}"))?;
     Ok(Set {
         stage: Stage {
             server,
-            watched,
+            watched: Vec::new(),
             generator,
             stop: &STOP,
-            look_again,
+            look_again: None,
+            queue: None,
+            accounts: None,
         },
         roster,
         own: Own::Nothing,

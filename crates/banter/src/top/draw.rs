@@ -45,7 +45,7 @@ enum Unit {
 }
 
 /// A chart: title, figure, unit, and whether of several processes the worst one counts.
-const CHARTS: [(&str, &str, Unit, bool); 12] = [
+const CHARTS: [(&str, &str, Unit, bool); 14] = [
     ("connections", "connections", Unit::Count, false),
     ("messages/s", "messages", Unit::Count, false),
     ("refused/s", "rejected", Unit::Count, false),
@@ -54,6 +54,8 @@ const CHARTS: [(&str, &str, Unit, bool); 12] = [
     ("delivery p99", "delivery_p99_ms", Unit::Ms, true),
     ("queue", "queue", Unit::Count, false),
     ("queue age", "queue_age_ms", Unit::Ms, true),
+    ("unstored", "unstored", Unit::Count, true),
+    ("unstored age", "unstored_age_ms", Unit::Ms, true),
     ("loop delay p99", "loop_delay_p99_ms", Unit::Ms, true),
     ("CPU", "cpu_cores", Unit::Cores, false),
     ("memory", "memory_bytes", Unit::Bytes, false),
@@ -98,6 +100,22 @@ fn attention(fleet: &Fleet) -> Vec<Line> {
         .silences()
         .map(|why| Line::of(Tone::Bad, format!("! {}", visible(why))))
         .collect();
+    // All who see the queue see the same one.
+    let waits = fleet
+        .processes()
+        .filter_map(|it| newest(it, "unstored_age_ms"));
+    if let Some(age) = waits.reduce(f64::max).filter(|age| *age > 5_000.0) {
+        let age = shown(age, Unit::Ms);
+        let text = format!("! the oldest entry in the log has waited {age} for the database");
+        lines.push(Line::of(Tone::Bad, text));
+    }
+    lines.extend(fleet.gone().map(|name| {
+        let text = format!(
+            "! {} is gone: it has ended, or is cut off from Redis",
+            visible(name)
+        );
+        Line::of(Tone::Bad, text)
+    }));
     for process in fleet.processes() {
         let name = visible(&process.name);
         let mut say = |tone, what: String| lines.push(Line::of(tone, format!("! {name}: {what}")));

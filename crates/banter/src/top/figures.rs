@@ -1,6 +1,6 @@
 //! What is known of each process, as far back as the terminal may show it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use banter_client::Error;
@@ -19,6 +19,10 @@ const RECENT: usize = 3;
 pub(super) struct Fleet {
     addresses: Vec<Asked>,
     processes: BTreeMap<String, Process>,
+    /// Of whom each address told last, by its place.
+    told: BTreeMap<usize, BTreeSet<String>>,
+    /// Who was told of and is not any more, without having drained.
+    gone: BTreeSet<String>,
 }
 
 #[derive(Debug)]
@@ -43,6 +47,8 @@ impl Fleet {
         Ok(Self {
             addresses: addresses.iter().map(asked).collect::<Result<_, Error>>()?,
             processes: BTreeMap::new(),
+            told: BTreeMap::new(),
+            gone: BTreeSet::new(),
         })
     }
 
@@ -65,7 +71,7 @@ impl Fleet {
         while let Some(Ok((index, answer))) = answers.join_next().await {
             let known = match answer {
                 Ok(status) => {
-                    self.take(status);
+                    self.take(index, status);
                     None
                 }
                 Err(why) => Some(why),
@@ -94,7 +100,27 @@ impl Fleet {
         self.processes.values()
     }
 
-    fn take(&mut self, status: Status) {
+    /// Processes that have gone without a word.
+    pub(super) fn gone(&self) -> impl Iterator<Item = &str> {
+        self.gone.iter().map(String::as_str)
+    }
+
+    /// Takes what an address tells.
+    fn take(&mut self, address: usize, status: Status) {
+        let names: BTreeSet<_> = status.peers.iter().map(|it| it.name.clone()).collect();
+        self.gone.retain(|name| !names.contains(name));
+        if status.complete {
+            let before = self.told.insert(address, names).unwrap_or_default();
+            for name in before {
+                let is_told_of = self.told.values().any(|names| names.contains(&name));
+                let lost = (!is_told_of)
+                    .then(|| self.processes.remove(&name))
+                    .flatten();
+                if lost.is_some_and(|process| process.state == "serving") {
+                    self.gone.insert(name);
+                }
+            }
+        }
         for fresh in status.peers {
             match self.processes.get_mut(&fresh.name) {
                 Some(known) if known.started_at == fresh.started_at => extend(known, fresh),
@@ -204,9 +230,16 @@ pub(super) mod tests {
         }
     }
 
+    fn told(peers: Vec<Process>) -> Status {
+        Status {
+            peers,
+            complete: true,
+        }
+    }
+
     pub(in super::super) fn fleet(processes: Vec<Process>) -> Fleet {
         let mut fleet = Fleet::new(&[]).unwrap();
-        fleet.take(Status { peers: processes });
+        fleet.take(0, told(processes));
         fleet
     }
 
@@ -214,17 +247,35 @@ pub(super) mod tests {
     fn samples_are_taken_once_and_a_restart_begins_anew() {
         let mut fleet = fleet(vec![process("a", 3, &[("messages", &[1.0, 2.0, 3.0])])]);
         let again = process("a", 5, &[("messages", &[3.0, 4.0, 5.0])]);
-        fleet.take(Status { peers: vec![again] });
+        fleet.take(0, told(vec![again]));
         let known = fleet.processes().next().unwrap();
         assert_eq!(known.at, [1, 2, 3, 4, 5]);
         assert_eq!(known.series["messages"].len(), 5);
         assert_eq!(newest(known, "messages"), Some(5.0));
         let mut restarted = process("a", 9, &[("messages", &[0.0])]);
         restarted.started_at = serde_json::from_value(json!("2026-11-25T20:34:10.007Z")).unwrap();
-        fleet.take(Status {
-            peers: vec![restarted],
-        });
+        fleet.take(0, told(vec![restarted]));
         assert_eq!(fleet.processes().next().unwrap().at, [9]);
+    }
+
+    #[test]
+    fn who_goes_without_a_word_is_missed() {
+        let of = |name| process(name, 3, &[("x", &[1.0])]);
+        let mut fleet = fleet(vec![of("a"), of("b"), of("c")]);
+        let mut leaving = of("c");
+        leaving.state = "draining".to_owned();
+        fleet.take(0, told(vec![of("a"), of("b"), leaving]));
+        let unknown = Status {
+            peers: vec![of("a")],
+            complete: false,
+        };
+        fleet.take(0, unknown);
+        assert_eq!((fleet.processes().len(), fleet.gone().count()), (3, 0));
+        fleet.take(0, told(vec![of("a")]));
+        assert_eq!(fleet.processes().len(), 1);
+        assert_eq!(fleet.gone().collect::<Vec<_>>(), ["b"]);
+        fleet.take(0, told(vec![of("a"), of("b")]));
+        assert_eq!((fleet.processes().len(), fleet.gone().count()), (2, 0));
     }
 
     #[test]

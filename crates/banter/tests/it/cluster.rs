@@ -2,6 +2,7 @@
 //! modules below.
 
 mod life;
+mod observed;
 
 use std::collections::BTreeMap;
 use std::fs;

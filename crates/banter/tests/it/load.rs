@@ -1,16 +1,17 @@
 //! `banter load` from outside: a short load on a server of its own, and on one that is there.
 
 mod cluster;
+mod soak;
+mod stress;
 
 use std::fs;
 use std::io::{BufRead as _, BufReader};
 use std::process::Stdio;
-use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
-use crate::support::{PATIENCE, Ran, Server, banter, run};
+use crate::support::{Ran, Server, banter, run};
 
 /// Runs a load of a few seconds; gives its exit code and its report.
 fn load(dir: &std::path::Path, arguments: &[&str]) -> (i32, Value) {
@@ -239,54 +240,6 @@ fn an_interrupted_load_leaves_a_report_of_what_there_is() {
     let report: Value = serde_json::from_slice(&report).expect("JSON");
     assert_eq!(report["verdict"], "INVALID");
     assert_eq!(report["runs"][0]["audit"]["violations"], 0);
-}
-
-#[test]
-#[ignore = "what it measures needs a machine on which nothing else runs"]
-fn stress_names_the_process_that_is_starved() {
-    let dir = tempfile::tempdir().expect("a directory");
-    let arguments = [
-        "stress",
-        "--embedded",
-        "--profile",
-        "room",
-        "--users",
-        "4",
-        "--rate",
-        "20",
-    ];
-    let more = [
-        "--duration",
-        "3s",
-        "--warm-up",
-        "0s",
-        "--slo",
-        "ack_p90<150ms",
-    ];
-    let mut command = banter(dir.path(), &[&arguments[..], &more].concat());
-    command.stdout(Stdio::piped()).stderr(Stdio::null());
-    let mut child = command.spawn().expect("it starts");
-    let begun = Instant::now();
-    let server = loop {
-        if let Some(server) = child_with(child.id(), "serve") {
-            break server;
-        }
-        assert!(begun.elapsed() < PATIENCE, "no server was started");
-        std::thread::sleep(Duration::from_millis(5));
-    };
-    // It may run for a fifth of the time.
-    while child.try_wait().expect("it is ours").is_none() {
-        for (signal, ms) in [(Signal::STOP, 400), (Signal::CONT, 100)] {
-            // It ends before the one that started it does.
-            let _ = kill_process(server, signal);
-            std::thread::sleep(Duration::from_millis(ms));
-        }
-        assert!(begun.elapsed() < PATIENCE * 5, "it does not end");
-    }
-    let ran = Ran::from(child.wait_with_output().expect("it ends"));
-    assert_eq!(ran.code, Some(3), "{}", ran.stdout);
-    let named = "first to give out: CPU of banter (it was kept from running";
-    assert!(ran.stdout.contains(named), "{}", ran.stdout);
 }
 
 #[test]

@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use crate::support::fixture::Fixture;
@@ -242,6 +241,26 @@ fn refusals_are_counted_by_reason() {
         "banter_gateway_messages_rejected_total{reason=\"channel_not_found\"}",
         1.0,
     );
+    // Every send that is refused is counted once, whichever way it came and whoever refused it.
+    let channel = ann.create("lounge");
+    let rejected =
+        |reason| format!("banter_gateway_messages_rejected_total{{reason=\"{reason}\"}}");
+    socket.refused(&channel, &fresh_id(), " ");
+    becomes(&chat, &rejected("body_invalid"), 1.0);
+    socket.refused(&channel, "a b", &words("bad id"));
+    becomes(&chat, &rejected("id_invalid"), 1.0);
+    socket.say(&json!({"type": "auth", "token": "nonsense"}));
+    socket.find("error");
+    becomes(
+        &chat,
+        "banter_gateway_error_frames_total{code=\"token_invalid\"}",
+        1.0,
+    );
+    let stranger = Socket::open(chat.address(), chat.site().contract);
+    drop(stranger);
+    becomes(&chat, &refused("gone"), 1.0);
+    let all = chat.metric("banter_gateway_messages_rejected_total");
+    assert!((all - 3.0).abs() < 1e-9, "{all}");
     ann.log_out();
     socket.ended();
     becomes(
@@ -268,7 +287,6 @@ fn readiness_tells_the_state_of_everything_it_needs() {
         );
     }
     assert!(chat.metric("banter_runtime_poll_delay_seconds_count") >= 1.0);
-    chat.signal(Signal::TERM);
     chat.stop();
 }
 

@@ -2,6 +2,7 @@
 
 pub(crate) mod audit;
 pub(crate) mod cluster;
+pub(crate) mod collector;
 pub(crate) mod contract;
 pub(crate) mod disk;
 pub(crate) mod fixture;

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use crate::support::fixture::{Fixture, Kind, for_every_kind};
@@ -255,6 +256,26 @@ fn whole(chat: &Fixture, path: &str, body: &str) -> (u16, String) {
     let answer = chat.call(&request.text("application/json", body));
     answer.refused(404, "webhook_not_found");
     (answer.status, answer.text())
+}
+
+/// Its account's join is in the queue, and no worker is there to store it.
+#[test]
+fn one_that_could_not_be_made_can_be_made_later() {
+    let mut chat = Fixture::setup(Kind::Cluster)
+        .expect_log("answered with 503")
+        .start();
+    let ann = chat.register("ann");
+    let channel = ann.create("alerts");
+    chat.end("worker", Signal::TERM);
+    Hook::try_make(&ann, &channel, "build").refused(503, "unavailable");
+    assert_eq!(Hook::list(&ann, &channel).len(), 0);
+    chat.spawn("worker");
+    chat.ready("worker");
+    let hook = Hook::make(&ann, &channel, "build");
+    hook.say(&words("at last"));
+    let history = ann.history(&channel);
+    let kinds: Vec<&Value> = history.iter().map(|entry| &entry["type"]).collect();
+    assert_eq!(kinds, ["joined", "joined", "message"], "it joined once");
 }
 
 #[test]

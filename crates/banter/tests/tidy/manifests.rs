@@ -22,7 +22,7 @@ const MAY_NAME: [(&str, &[&str]); 6] = [
 ];
 
 /// Foreign crates that belong to one of ours.
-const HOMES: [(&str, &str); 7] = [
+const HOMES: [(&str, &str); 8] = [
     ("sqlx", "storage"),
     ("redis", "storage"),
     ("axum", "server"),
@@ -30,6 +30,7 @@ const HOMES: [(&str, &str); 7] = [
     ("utoipa-axum", "server"),
     ("jsonwebtoken", "server"),
     ("argon2", "server"),
+    ("opentelemetry", "server"),
 ];
 
 fn manifest(name: &str) -> Table {

@@ -101,15 +101,23 @@ pub fn comparison(runs: &[Outcome]) -> String {
 #[must_use]
 pub fn steps(runs: &[Outcome]) -> String {
     let mut text = format!(
-        "{:>12}{:>14}{:>14}{:>12}{:>16}{:>10}{:>9}\n",
-        "actions/s", "messages/s", "deliveries/s", "ack p99", "delivery p99", "cores", "verdict"
+        "{:>9}{:>12}{:>14}{:>14}{:>12}{:>16}{:>10}{:>9}\n",
+        "users",
+        "actions/s",
+        "messages/s",
+        "deliveries/s",
+        "ack p99",
+        "delivery p99",
+        "cores",
+        "verdict"
     );
     let ms = |time: Option<f64>| time.map_or("-".to_owned(), |ms| format!("{} ms", number(ms)));
     for run in runs {
         // Writing to a string cannot fail.
         let _ = writeln!(
             text,
-            "{:>12}{:>14}{:>14}{:>12}{:>16}{:>10}{:>9}",
+            "{:>9}{:>12}{:>14}{:>14}{:>12}{:>16}{:>10}{:>9}",
+            whole(run.users.into()),
             number(run.rate),
             number(run.per_second(Count::Acked)),
             number(run.per_second(Count::Deliveries)),

@@ -39,8 +39,8 @@ const SLEEP_NS_MAX: u64 = 20_000_000;
 const TOGETHER: usize = 64;
 /// How long a socket may take from the first byte to its `welcome`.
 const WELCOME_NS_MAX: u64 = 20_000_000_000;
-/// A user that cannot get in for so long, at the beginning, is a reason to give up.
-const OPEN_NS_MAX: u64 = 60_000_000_000;
+/// What befell a user who did not get in before the load began.
+pub(super) const NOT_LET_IN: &str = "not let in";
 /// Keys of calls, among the keys of sockets.
 const CALL: u64 = 1 << 40;
 
@@ -155,7 +155,7 @@ impl<'a> Engine<'a> {
         })
     }
 
-    /// Connects everybody, some at a time.
+    /// Connects everybody, some at a time. A server that lets only some in gets a load of these.
     fn open(&mut self, commands: &Receiver<Command>) -> Result<()> {
         let (mut begun, mut told, mut progress) = (0, 0, now_ns());
         loop {
@@ -171,9 +171,12 @@ impl<'a> Engine<'a> {
                 self.connect(begun, now_ns());
                 begun += 1;
             }
-            if now_ns() > progress + OPEN_NS_MAX {
-                let (all, errors) = (self.sockets.len(), self.tally.sample(0, 0).errors);
-                bail!("only {live} of {all} sockets were accepted: {errors:?}");
+            if now_ns() > progress + self.plan.patience_ns {
+                if live > 0 {
+                    return Ok(());
+                }
+                let errors = self.tally.sample(0, 0).errors;
+                bail!("no socket was accepted: {errors:?}");
             }
             if matches!(
                 commands.try_recv(),
@@ -199,6 +202,9 @@ impl<'a> Engine<'a> {
                     (self.start, end) = (start_ns, end_ns);
                     self.tally = Tally::default();
                     self.tally.measured = Some((measured_ns, end_ns));
+                    for _ in self.live()..self.sockets.len() {
+                        self.tally.error(NOT_LET_IN);
+                    }
                     schedule = Some(self.schedule(start_ns, end_ns));
                     let every = self.plan.profile.storm.map(|storm| storm.every);
                     storm = every.map_or(u64::MAX, |every| start_ns + nanoseconds(every));

@@ -4,18 +4,20 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+use super::engine::NOT_LET_IN;
 use super::fault::Mark;
 use super::run::Load;
 use super::sample::{Count, Measure, Sample};
 use super::slo::{Demand, Evidence, Judged, SHARES, Subject, Verdict, number};
-use super::watch::{Look, Watched};
-use crate::audit::{Names, Report};
+use super::soak::Followed;
+use super::watch::{Look, Usage, Watched};
+use crate::audit::{Audit, Names, Report};
 use crate::statistics::{Times, growth};
 
 /// A generator that kept more of a core busy was the limit itself.
 const GENERATOR_CORES_MAX: f64 = 0.9;
 /// Others that kept more busy disturbed.
-const OTHERS_CORES_MAX: f64 = 0.2;
+pub(super) const OTHERS_CORES_MAX: f64 = 0.2;
 /// A generator later than this share of what it measured has a part in it.
 const LATE_SHARE_MAX: f64 = 0.2;
 /// What is due and was not even tried, in percent, before the load is another one.
@@ -121,7 +123,12 @@ impl Series {
             self.totals.entry(measure).or_default().add_counts(&counts);
         }
         second.reported += 1;
-        (second.reported == self.generators).then_some(second)
+        let over = second.reported == self.generators;
+        if over && number + 1 < self.measured.1 {
+            // Its figures are made; a long run would keep hundreds of kilobytes of each second.
+            second.sorted.clear();
+        }
+        over.then_some(second)
     }
 }
 
@@ -158,6 +165,12 @@ pub struct Process {
     pub files_growth: f64,
     /// How much of the time it stood still, stopped by a signal, from 0 to 1.
     pub stopped: f64,
+    /// Cores that it could have used besides, and did not get, on average.
+    pub waited: f64,
+    /// Cores that the one of its processes that wanted most used, and waited for, on average.
+    pub wanted: f64,
+    /// Cores on which it may run.
+    pub allowed: f64,
 }
 
 /// Everything that was found.
@@ -193,6 +206,10 @@ pub struct Outcome {
     pub busiest_generator: f64,
     /// Cores of all generators together, on average.
     pub generator_cores: f64,
+    /// How much of the time a generator stood still, stopped by a signal, from 0 to 1.
+    pub generators_held: f64,
+    /// Cores that the generator that waited most could have used besides, on average.
+    pub generators_waited: f64,
     /// Cores that others kept busy, on average.
     pub others: f64,
     /// Load averages at the end.
@@ -206,6 +223,8 @@ pub struct Outcome {
     /// What it came to.
     #[serde(flatten)]
     pub verdict: Verdict,
+    /// What a long run did to memory, files and load average; nothing else has it.
+    pub followed: Vec<Followed>,
     /// What is to be known besides.
     pub remarks: Vec<String>,
     /// What was done to the server.
@@ -269,11 +288,14 @@ impl Outcome {
             processes: processes(&series.watched, &looks),
             busiest_generator: mean(&|look| look.busiest_generator),
             generator_cores: mean(&|look| look.generators),
+            generators_held: mean(&|look| look.generators_held),
+            generators_waited: mean(&|look| look.generators_waited),
             others: mean(&|look| look.others),
             load: looks.last().map_or([0.0; 3], |look| look.load),
             findings: findings.collect(),
             judged: Vec::new(),
             verdict: Verdict::Pass,
+            followed: Vec::new(),
             remarks: Vec::new(),
             audit,
             marks: recovered(series.marks, &series.seconds),
@@ -281,6 +303,19 @@ impl Outcome {
         };
         outcome.judge(load, series.objections);
         outcome
+    }
+
+    /// Of a load that was stopped before anything was measured.
+    pub(super) fn unmeasured(load: &Load) -> Self {
+        let mut series = Series::new(0, &[], 0, 0);
+        let why = "it was stopped before anything was measured";
+        series.objections.push(why.to_owned());
+        let names = Names {
+            channels: Vec::new(),
+            clients: Vec::new(),
+        };
+        let audit = Audit::default().finish();
+        Self::new(load, series, audit, &names, Vec::new())
     }
 
     /// So many a second while it was measured.
@@ -316,6 +351,16 @@ impl Outcome {
         (files.len() > 1).then(|| (deviation / files.len() as f64).sqrt() / mean)
     }
 
+    /// Age of the oldest entry that waited to be stored while it was measured, in seconds.
+    #[must_use]
+    pub fn queue_age(&self) -> Option<f64> {
+        let end = self.warm_up + self.seconds;
+        let seconds = self.series.iter();
+        let measured = seconds.filter(|second| (self.warm_up..end).contains(&second.second));
+        let ages = measured.filter_map(|second| Some(second.look.as_ref()?.queue?.oldest_s));
+        ages.reduce(f64::max)
+    }
+
     /// CPU microseconds of the whole server for each delivery.
     #[must_use]
     pub fn us_per_delivery(&self) -> f64 {
@@ -330,6 +375,7 @@ impl Outcome {
             Subject::Errors => Some(self.errors_percent),
             Subject::Deliveries => Some(self.per_second(Count::Deliveries)),
             Subject::Acked => Some(self.per_second(Count::Acked)),
+            Subject::QueueAge => self.queue_age().map(|seconds| seconds * 1e3),
             Subject::Growth => {
                 let grown = self
                     .processes
@@ -347,9 +393,12 @@ impl Outcome {
         let violations = violations.map(|(rule, count)| {
             format!("{} broken {count} times: {}", rule.code(), rule.promise())
         });
+        let kept_out = self.errors.get(NOT_LET_IN);
+        let kept_out = kept_out.map(|n| format!("{n} of {} users were not let in", self.users));
         let mut evidence = Evidence {
             judged: self.judged.clone(),
             violations: violations.collect(),
+            missed: kept_out.into_iter().collect(),
             not_put: objections,
             disturbed: self.disturbances(),
         };
@@ -433,6 +482,9 @@ fn processes(watched: &[Watched], looks: &[&Look]) -> Vec<Process> {
             .filter_map(|look| look.processes.get(number)?.as_ref());
         let usages: Vec<_> = usages.collect();
         let cpu_seconds: f64 = usages.iter().map(|usage| usage.cores).sum();
+        let mean = |of: &dyn Fn(&Usage) -> f64| {
+            usages.iter().map(|usage| of(usage)).sum::<f64>() / usages.len().max(1) as f64
+        };
         Process {
             watched: watched.clone(),
             cores: cpu_seconds / looks.len().max(1) as f64,
@@ -442,8 +494,10 @@ fn processes(watched: &[Watched], looks: &[&Look]) -> Vec<Process> {
             files_limit: usages.iter().map(|u| u.files_limit).max().unwrap_or(0),
             memory_growth: growth(usages.iter().map(|usage| usage.memory as f64)),
             files_growth: growth(usages.iter().map(|usage| f64::from(usage.files))),
-            stopped: usages.iter().filter(|usage| usage.stopped).count() as f64
-                / usages.len().max(1) as f64,
+            stopped: mean(&|usage| usage.held),
+            waited: mean(&|usage| usage.waited),
+            wanted: mean(&|usage| usage.wanted),
+            allowed: usages.last().map_or(0.0, |usage| usage.allowed),
         }
     });
     each.collect()

@@ -48,6 +48,9 @@ pub struct Plan {
     pub everybody: bool,
     /// Password of all users, for those who log in.
     pub password: String,
+    /// How long nobody may get in at the beginning before the load begins with those who have, in
+    /// nanoseconds.
+    pub patience_ns: u64,
 }
 
 /// What a generator is told to do.

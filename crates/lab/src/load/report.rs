@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::compare::{Figure, figures, ratios};
 use super::outcome::Outcome;
 use super::slo::Verdict;
+use super::stress::Summary;
 use crate::machine::Machine;
 
 pub use self::html::html;
@@ -35,6 +36,9 @@ pub struct Report {
     pub verdict: Verdict,
     /// What is to be told above everything else.
     pub notes: Vec<String>,
+    /// Of a stress: what it came to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stress: Option<Summary>,
     /// The runs, in their order.
     pub runs: Vec<Outcome>,
     /// Of each run, what can be compared with others.
@@ -83,13 +87,15 @@ impl Report {
         };
         let verdicts = runs.iter().map(|run| &run.verdict);
         let worst = verdicts.max_by_key(|verdict| rank(verdict)).cloned();
+        let nothing = || Verdict::Invalid(vec!["nothing was measured".to_owned()]);
         Self {
             version: VERSION,
             command,
             started_at,
             machine,
-            verdict: worst.unwrap_or(Verdict::Pass),
+            verdict: worst.unwrap_or_else(nothing),
             notes: Vec::new(),
+            stress: None,
             figures: runs.iter().map(figures).collect(),
             runs,
         }

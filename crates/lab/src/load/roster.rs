@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, Result, anyhow, bail};
@@ -73,6 +73,8 @@ struct Made {
 pub(super) struct Step<'a> {
     pub(super) what: &'a str,
     pub(super) say: &'a (dyn Fn(&str, usize, usize) + Sync),
+    /// Set when somebody wants it to end.
+    pub(super) stop: &'a AtomicBool,
 }
 
 impl Step<'_> {
@@ -82,6 +84,27 @@ impl Step<'_> {
         if done.is_multiple_of((all / 100).max(1)) || done == all {
             (self.say)(self.what, done, all);
         }
+    }
+
+    /// Asks, and waits where the server says that it was too fast.
+    fn ask(
+        &self,
+        http: &mut Http,
+        (method, path): (&str, &str),
+        token: &str,
+        body: &str,
+    ) -> Result<Answer> {
+        for _ in 0..TRIES {
+            if self.stop.load(Ordering::Relaxed) {
+                bail!("stopped");
+            }
+            let answer = http.ask(method, path, token, body)?;
+            if !matches!(answer.status, 429 | 503) {
+                return Ok(answer);
+            }
+            std::thread::sleep(PAUSE);
+        }
+        bail!("the server refuses {path} for being too fast, again and again")
     }
 }
 
@@ -178,7 +201,7 @@ impl Roster {
             &names,
             |http, name| {
                 let body = json!({ "username": name, "password": password }).to_string();
-                let answer = patiently(http, "POST", "/v1/auth/register", "", &body)?;
+                let answer = step.ask(http, ("POST", "/v1/auth/register"), "", &body)?;
                 step.done(&count, names.len());
                 let tokens = answer.json().context("register an account")?;
                 Ok(user(name, tokens))
@@ -211,10 +234,10 @@ impl Roster {
             |http, number| {
                 let known = &all[*number];
                 let body = json!({ "refresh_token": known.refresh_token }).to_string();
-                let mut answer = patiently(http, "POST", "/v1/auth/refresh", "", &body)?;
+                let mut answer = step.ask(http, ("POST", "/v1/auth/refresh"), "", &body)?;
                 if answer.status == 401 {
                     let body = json!({ "username": known.name, "password": password });
-                    answer = patiently(http, "POST", "/v1/auth/login", "", &body.to_string())?;
+                    answer = step.ask(http, ("POST", "/v1/auth/login"), "", &body.to_string())?;
                 }
                 step.done(&count, old.len());
                 let tokens = answer.json().with_context(|| {
@@ -262,7 +285,7 @@ impl Roster {
                 let owner = members.first().context("a channel has members")?;
                 let body =
                     json!({ "name": format!("{tag}-{number}"), "private": false }).to_string();
-                let answer = patiently(http, "POST", "/v1/channels", token(*owner), &body)?;
+                let answer = step.ask(http, ("POST", "/v1/channels"), token(*owner), &body)?;
                 Ok(answer.json::<Made>().context("make a channel")?.id)
             },
         )?;
@@ -279,7 +302,7 @@ impl Roster {
             &joins,
             |http, (member, id)| {
                 let path = format!("/v1/channels/{id}/subscription");
-                let answer = patiently(http, "PUT", &path, token(*member), "")?;
+                let answer = step.ask(http, ("PUT", &path), token(*member), "")?;
                 step.done(&count, joins.len());
                 answer
                     .json::<serde::de::IgnoredAny>()
@@ -299,18 +322,6 @@ fn user(name: &str, tokens: Tokens) -> User {
         access_token: tokens.access_token,
         expires_s: now_s() + tokens.expires_in,
     }
-}
-
-/// Asks, and waits where the server says that it was too fast.
-fn patiently(http: &mut Http, method: &str, path: &str, token: &str, body: &str) -> Result<Answer> {
-    for _ in 0..TRIES {
-        let answer = http.ask(method, path, token, body)?;
-        if !matches!(answer.status, 429 | 503) {
-            return Ok(answer);
-        }
-        std::thread::sleep(PAUSE);
-    }
-    bail!("the server refuses {path} for being too fast, again and again")
 }
 
 pub(super) fn now_s() -> u64 {

@@ -12,11 +12,13 @@ use anyhow::{Result, bail, ensure};
 use banter_protocol::id::Seq;
 
 use self::generators::Generators;
+use super::crowd::Crowd;
 use super::engine::now_ns;
 use super::fault::{Fault, Faults};
 use super::outcome::{Outcome, Second, Series};
 use super::plan::{Command, Person, Plan, Told};
 use super::profile::Profile;
+use super::queue::AskQueue;
 use super::roster::{Roster, Step, now_s};
 use super::slo::Slo;
 use super::target::Server;
@@ -34,6 +36,8 @@ const GENERATOR_DELIVERIES: f64 = 60_000.0;
 const LOOK_AGAIN: u32 = 5;
 /// From the order to the first action.
 const LEAD_NS: u64 = 200_000_000;
+/// How long a server may let nobody in at the beginning before the load begins without the rest.
+const PATIENCE: Duration = Duration::from_secs(60);
 /// How long generators may take to tell what they saw.
 const FINISH_NS_MAX: u64 = 90_000_000_000;
 
@@ -56,10 +60,14 @@ pub struct Load {
     pub seed: u64,
     /// What is done to the server meanwhile.
     pub faults: Vec<Fault>,
+    /// How long the server may let nobody in at the beginning; by default a minute.
+    pub patience: Option<Duration>,
 }
 
 /// Tells the server's processes.
 pub type LookAgain = Rc<dyn Fn() -> Result<Vec<Watched>>>;
+/// Makes accounts beside the server, where it is ours, as [`Roster::make`] wants them.
+pub type Accounts = Rc<dyn Fn(&[String], &str) -> Result<Vec<String>>>;
 
 /// Where a load finds what it needs.
 #[derive(Clone)]
@@ -74,6 +82,16 @@ pub struct Stage {
     pub stop: &'static AtomicBool,
     /// Tells the processes anew, where they may change.
     pub look_again: Option<LookAgain>,
+    /// Asks for the queue before the database, where there is one.
+    pub queue: Option<AskQueue>,
+    /// Makes accounts; they are registered where there is no other way.
+    pub accounts: Option<Accounts>,
+}
+
+impl Stage {
+    pub(super) fn is_stopped(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
+    }
 }
 
 /// What happens meanwhile.
@@ -107,15 +125,36 @@ impl Load {
         scaled
     }
 
-    /// Puts the load on the server. The accounts are made before anything is measured.
+    /// Puts the load on the server. The accounts are made before anything is measured. One that is
+    /// stopped tells what there is, if only that there is nothing.
     ///
     /// # Errors
     /// The server cannot be reached or refuses; descriptors are too few.
     pub fn run(&self, stage: &Stage, roster: &mut Roster, view: View<'_>) -> Result<Outcome> {
+        let mut ready = match self.prepare(stage, roster, view) {
+            Ok(ready) => ready,
+            Err(_) if stage.is_stopped() => return Ok(Outcome::unmeasured(self)),
+            Err(error) => return Err(error),
+        };
+        let series = self.measure(stage, &mut ready.generators, view)?;
+        view(Progress::Says("reading history"));
+        Ok(self.conclude(stage, roster, ready, series))
+    }
+
+    /// Accounts, channels, and every socket open.
+    fn prepare(&self, stage: &Stage, roster: &mut Roster, view: View<'_>) -> Result<Ready> {
         let say = |what: &str, done: usize, all: usize| view(Progress::Making(what, done, all));
-        let step = |what| Step { what, say: &say };
+        let stop = stage.stop;
+        let step = |what| Step {
+            what,
+            say: &say,
+            stop,
+        };
         let server = &stage.server;
-        roster.register(server, self.users, &step("accounts"))?;
+        match &stage.accounts {
+            Some(accounts) => roster.make(self.users, &**accounts)?,
+            None => roster.register(server, self.users, &step("accounts"))?,
+        }
         let lasting = self.profile.warm_up + self.profile.duration;
         // A token of a server with short ones is renewed while the load runs.
         let lasting = lasting.min(Duration::from_secs(300));
@@ -126,8 +165,27 @@ impl Load {
         let plans = self.plans(stage, roster, &channels, crowd.everybody, &sizes)?;
         let mut generators = Generators::start(&stage.generator, plans)?;
         self.connect(stage, &mut generators, view)?;
-        let mut series = self.measure(stage, &mut generators, view)?;
-        view(Progress::Says("reading history"));
+        Ok(Ready {
+            generators,
+            crowd,
+            channels,
+        })
+    }
+
+    /// Reads history, and judges.
+    fn conclude(
+        &self,
+        stage: &Stage,
+        roster: &Roster,
+        ready: Ready,
+        mut series: Series,
+    ) -> Outcome {
+        let Ready {
+            mut generators,
+            crowd,
+            channels,
+        } = ready;
+        let sizes: Vec<usize> = crowd.channels.iter().map(Vec::len).collect();
         let mut audit = Audit::default();
         for condensed in generators.condensed.drain(..) {
             audit.absorb(condensed);
@@ -148,7 +206,7 @@ impl Load {
         });
         let names: Vec<String> = roster.users.iter().map(|user| user.name.clone()).collect();
         let tokens: Vec<_> = tokens.collect();
-        let read = history::read(server, &channels, &tokens, &names, &mut audit);
+        let read = history::read(&stage.server, &channels, &tokens, &names, &mut audit);
         if let Err(error) = read {
             series
                 .objections
@@ -158,7 +216,7 @@ impl Load {
             channels,
             clients: names,
         };
-        Ok(Outcome::new(self, series, audit.finish(), &names, sizes))
+        Outcome::new(self, series, audit.finish(), &names, sizes)
     }
 
     /// What each generator is to do.
@@ -206,6 +264,7 @@ impl Load {
             channels: channels.to_vec(),
             everybody,
             password: roster.password.clone(),
+            patience_ns: nanoseconds(self.patience.unwrap_or(PATIENCE)),
         };
         Ok((0..generators).map(plan).collect())
     }
@@ -244,8 +303,8 @@ impl Load {
                 Some(Told::Failed(why)) => bail!("{why}"),
                 _ => {}
             }
-            if stage.stop.load(Ordering::Relaxed) {
-                bail!("stopped before anything was measured");
+            if stage.is_stopped() {
+                bail!("stopped");
             }
         }
         Ok(())
@@ -258,11 +317,14 @@ impl Load {
         generators: &mut Generators,
         view: View<'_>,
     ) -> Result<Series> {
-        let nanoseconds = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
         let start_ns = now_ns() + LEAD_NS;
         let measured_ns = start_ns + nanoseconds(self.profile.warm_up);
         let end_ns = measured_ns + nanoseconds(self.profile.duration);
-        let mut watch = Watch::new(stage.watched.clone(), &generators.processes());
+        let mut watch = Watch::new(
+            stage.watched.clone(),
+            &generators.processes(),
+            stage.queue.clone(),
+        );
         let mut series = Series::new(
             generators.count(),
             &watch.watched,
@@ -274,11 +336,9 @@ impl Load {
             measured_ns,
             end_ns,
         })?;
-        let names = watch.watched.iter().map(|watched| watched.name.clone());
-        let names: Vec<_> = names.collect();
+        let names = watch.names();
         let mut faults = Faults::new(&self.faults, start_ns, measured_ns);
-        let mut stopped = false;
-        let mut looks = 0;
+        let (mut stopped, mut looks) = (false, 0);
         while !generators.are_done() {
             let now = now_ns();
             let next = start_ns + u64::from(looks + 1) * 1_000_000_000;
@@ -307,11 +367,10 @@ impl Load {
                 Some(Told::Failed(why)) => bail!("a generator gave up: {why}"),
                 _ => {}
             }
-            if stage.stop.load(Ordering::Relaxed) && !stopped {
+            if stage.is_stopped() && !stopped {
                 // One that has just ended does not have to be told.
                 let _ = generators.tell(&Command::Stop);
-                let early = now_ns().saturating_sub(start_ns) / 1_000_000_000;
-                series.cut(u32::try_from(early).unwrap_or(u32::MAX));
+                series.cut(seconds_since(start_ns));
                 stopped = true;
             }
             if now > end_ns + FINISH_NS_MAX {
@@ -322,6 +381,22 @@ impl Load {
         series.watched.clone_from(&watch.watched);
         Ok(series)
     }
+}
+
+/// Everything that must be there before a load begins.
+struct Ready {
+    generators: Generators,
+    crowd: Crowd,
+    channels: Vec<String>,
+}
+
+fn nanoseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+}
+
+fn seconds_since(start_ns: u64) -> u32 {
+    let since = now_ns().saturating_sub(start_ns) / 1_000_000_000;
+    u32::try_from(since).unwrap_or(u32::MAX)
 }
 
 fn whole_seconds(time: Duration) -> u32 {

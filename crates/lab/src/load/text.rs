@@ -8,6 +8,7 @@ use super::profile::Span;
 use super::run::Load;
 use super::sample::{Count, Measure};
 use super::slo::{SHARES, Verdict, number, whole};
+use super::soak;
 use super::watch::Look;
 
 /// A second that is over, in a few short lines: how far it is, what was done, what it cost.
@@ -96,6 +97,7 @@ pub fn outcome(outcome: &Outcome) -> String {
     rates(outcome, &mut text);
     times(outcome, &mut text);
     costs(outcome, &mut text);
+    followed(outcome, &mut text);
     errors(outcome, &mut text);
     audit(outcome, &mut text);
     verdict(outcome, &mut text);
@@ -211,6 +213,21 @@ fn costs(outcome: &Outcome, text: &mut String) {
         number(late),
         outcome.others,
     );
+}
+
+fn followed(outcome: &Outcome, text: &mut String) {
+    if outcome.followed.is_empty() {
+        return;
+    }
+    text.push('\n');
+    let head = soak::HEAD.map(str::to_owned).to_vec();
+    for row in std::iter::once(head).chain(soak::rows(&outcome.followed)) {
+        if let [name, what, first, last, slope, course] = row.as_slice() {
+            let line = format!("{name:<16}{what:<14}{first:>10}{last:>10}{slope:>32}  {course}");
+            let _ = writeln!(text, "{}", line.trim_end());
+        }
+    }
+    text.push('\n');
 }
 
 fn errors(outcome: &Outcome, text: &mut String) {

@@ -1,15 +1,20 @@
 //! What every process of the server costs, second by second, and how busy the machine is.
 
+mod held;
+mod system;
+
 use std::collections::BTreeMap;
-use std::fs;
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use rustix::process::Pid;
 use serde::Serialize;
 
-use super::queue::{Depth, Queue};
+use self::held::Held;
+use super::queue::{AskQueue, Depth, Told};
 use crate::process;
+
+pub(super) use self::system::family;
 
 /// A process that is watched.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -36,8 +41,14 @@ pub struct Usage {
     pub files: u32,
     /// How many that one may have open.
     pub files_limit: u32,
-    /// Whether it stood still, stopped by a signal.
-    pub stopped: bool,
+    /// For how much of the time it stood still, stopped by a signal, from 0 to 1.
+    pub held: f64,
+    /// Cores that it could have used besides, and did not get.
+    pub waited: f64,
+    /// Cores that the one of its processes that wanted most used, and waited for.
+    pub wanted: f64,
+    /// Cores on which it may run.
+    pub allowed: f64,
 }
 
 /// One second of everything.
@@ -51,22 +62,56 @@ pub struct Look {
     pub generators: f64,
     /// Cores that the busiest generator kept busy.
     pub busiest_generator: f64,
+    /// For how much of the time the generator that was stopped most stood still, from 0 to 1.
+    pub generators_held: f64,
+    /// Cores that the generator that waited most could have used besides.
+    pub generators_waited: f64,
     /// Cores that others kept busy, stolen ones included.
     pub others: f64,
     /// The machine's load averages of 1, 5 and 15 minutes.
     pub load: [f64; 3],
     /// The queue between gateways and the database, where there is one.
     pub queue: Option<Depth>,
+    /// Entries that were written to the database, a second.
+    pub stored: Option<f64>,
+    /// Sockets of each gateway, in the order of the processes, as they tell.
+    pub sockets: Vec<Option<f64>>,
 }
 
 /// Accounts at the last look.
 #[derive(Debug, Clone)]
 struct Accounts {
     at: u64,
-    /// CPU time of each process of each family.
-    watched: Vec<BTreeMap<i32, Duration>>,
-    generators: Vec<Duration>,
+    /// Each process of each family.
+    watched: Vec<BTreeMap<i32, Spent>>,
+    generators: Vec<Spent>,
     idle: Duration,
+}
+
+/// What a process did with its time.
+#[derive(Debug, Clone, Copy, Default)]
+struct Spent {
+    /// It ran.
+    ran: Duration,
+    /// It could have.
+    waited: Duration,
+}
+
+impl Spent {
+    fn of(pid: i32) -> Option<Self> {
+        Some(Self {
+            ran: process::cpu_time(Pid::from_raw(pid)?).ok()?,
+            waited: system::waited(pid),
+        })
+    }
+
+    /// Since an earlier look; threads that have ended take what they waited with them.
+    fn since(self, before: Self) -> Self {
+        Self {
+            ran: self.ran.saturating_sub(before.ran),
+            waited: self.waited.saturating_sub(before.waited),
+        }
+    }
 }
 
 /// Watches processes of this machine.
@@ -76,23 +121,35 @@ pub struct Watch {
     pub watched: Vec<Watched>,
     generators: Vec<i32>,
     last: Accounts,
-    queue: Queue,
+    told: Told,
+    /// Entries that were written to the database until the last look.
+    stored: Option<f64>,
+    held: Held,
 }
 
 impl Watch {
     /// Watches from now on. `generators`: their processes; this one is added.
     #[must_use]
-    pub fn new(watched: Vec<Watched>, generators: &[i32]) -> Self {
+    pub fn new(watched: Vec<Watched>, generators: &[i32], queue: Option<AskQueue>) -> Self {
         let mut generators = generators.to_vec();
         generators.push(rustix::process::getpid().as_raw_nonzero().get());
         let last = accounts(&watched, &generators);
-        let admins = watched.iter().filter_map(|watched| watched.admin);
+        let held = Held::follow();
+        held.take(families(&last, &generators));
         Self {
-            queue: Queue::follow(admins.collect()),
+            held,
+            told: Told::follow(queue, &watched),
+            stored: None,
             watched,
             generators,
             last,
         }
+    }
+
+    /// What the processes are called.
+    pub(super) fn names(&self) -> Vec<String> {
+        let names = self.watched.iter().map(|watched| watched.name.clone());
+        names.collect()
     }
 
     /// Processes may have begun anew, or been added; names keep their places.
@@ -115,146 +172,111 @@ impl Watch {
     /// What was used since the last look.
     pub fn look(&mut self, second: u32) -> Look {
         let now = accounts(&self.watched, &self.generators);
+        let held = self.held.take(families(&now, &self.generators));
         let wall = Duration::from_nanos(now.at - self.last.at).as_secs_f64();
         let cores = |time: Duration| time.as_secs_f64() / wall.max(1e-3);
-        let families = self.last.watched.iter().zip(&now.watched);
-        let processes = families
-            .zip(&self.watched)
-            .map(|((before, after), watched)| {
-                let used = after.iter().map(|(pid, time)| {
-                    let before = before.get(pid).copied().unwrap_or_default();
-                    time.saturating_sub(before)
-                });
-                after.contains_key(&watched.pid).then(|| Usage {
-                    cores: cores(used.sum()),
-                    ..usage(watched.pid, after.keys())
-                })
+        // One that was added since has no share yet.
+        let share = |number: usize| held.get(number).copied().unwrap_or(0.0);
+        let known = self.last.watched.iter().zip(&now.watched);
+        let processes = known.zip(&self.watched).enumerate();
+        let processes = processes.map(|(number, ((before, after), watched))| {
+            let spent = after.iter().map(|(pid, spent)| {
+                let before = before.get(pid).copied().unwrap_or_default();
+                spent.since(before)
             });
+            let spent: Vec<_> = spent.collect();
+            let wanted = spent.iter().map(|spent| cores(spent.ran + spent.waited));
+            after.contains_key(&watched.pid).then(|| Usage {
+                cores: cores(spent.iter().map(|spent| spent.ran).sum()),
+                waited: cores(spent.iter().map(|spent| spent.waited).sum()),
+                wanted: wanted.fold(0.0, f64::max),
+                held: share(number),
+                ..usage(watched.pid, after.keys())
+            })
+        });
         let processes: Vec<Option<Usage>> = processes.collect();
         let each = self.last.generators.iter().zip(&now.generators);
-        let each: Vec<f64> = each.map(|(a, b)| cores(b.saturating_sub(*a))).collect();
-        let generators: f64 = each.iter().sum();
+        let each: Vec<_> = each.map(|(before, after)| after.since(*before)).collect();
+        let most = |of: fn(&Spent) -> Duration| each.iter().map(of).max().map_or(0.0, cores);
+        let generators = cores(each.iter().map(|spent| spent.ran).sum());
+        let held = held.iter().skip(self.last.watched.len());
         let used: f64 = processes.iter().flatten().map(|usage| usage.cores).sum();
         #[expect(clippy::cast_precision_loss, reason = "no machine has 2^52 cores")]
         let all = process::cores_online() as f64;
         let idle = cores(now.idle.saturating_sub(self.last.idle));
         let others = (all - idle - used - generators).max(0.0);
-        self.last = now;
-        Look {
+        let counted = self.told.counted();
+        let before = std::mem::replace(&mut self.stored, counted.as_ref().map(|told| told.stored));
+        let stored = self.stored.zip(before);
+        let sockets = self.watched.iter();
+        let sockets = sockets.map(|watched| counted.as_ref()?.sockets.get(&watched.name).copied());
+        let look = Look {
             second,
             processes,
             generators,
-            busiest_generator: each.iter().copied().fold(0.0, f64::max),
+            busiest_generator: most(|spent| spent.ran),
+            generators_held: held.copied().fold(0.0, f64::max),
+            generators_waited: most(|spent| spent.waited),
             others,
-            load: load_averages(),
-            queue: self.queue.depth(),
-        }
+            load: system::load_averages(),
+            queue: self.told.queue(),
+            // A process that began anew has forgotten what it counted.
+            stored: stored.map(|(now, before)| (now - before).max(0.0) / wall.max(1e-3)),
+            sockets: sockets.collect(),
+        };
+        self.last = now;
+        look
     }
 }
 
+/// The processes to be looked at more often: each family, then each generator.
+fn families(accounts: &Accounts, generators: &[i32]) -> Vec<Vec<i32>> {
+    let watched = accounts.watched.iter();
+    let watched = watched.map(|family| family.keys().copied().collect());
+    watched
+        .chain(generators.iter().map(|pid| vec![*pid]))
+        .collect()
+}
+
+/// Memory and files of a family.
+fn usage<'a>(root: i32, family: impl Iterator<Item = &'a i32>) -> Usage {
+    let mut usage = Usage {
+        allowed: system::cores_allowed(root),
+        ..Usage::default()
+    };
+    for pid in family {
+        let (resident, shared) = system::memory(*pid);
+        usage.memory += if *pid == root {
+            resident
+        } else {
+            resident.saturating_sub(shared)
+        };
+        let files = system::files(*pid);
+        if files >= usage.files {
+            usage.files = files;
+            usage.files_limit = system::files_limit(*pid);
+        }
+    }
+    usage
+}
+
 fn accounts(watched: &[Watched], generators: &[i32]) -> Accounts {
-    let time = |pid: i32| Pid::from_raw(pid).and_then(|pid| process::cpu_time(pid).ok());
     let machine = process::machine();
-    let parents = parents();
-    let family = |watched: &Watched| -> BTreeMap<i32, Duration> {
-        let pids = family_among(watched.pid, &parents).into_iter();
-        pids.filter_map(|pid| Some((pid, time(pid)?))).collect()
+    let parents = system::parents();
+    let family = |watched: &Watched| -> BTreeMap<i32, Spent> {
+        let pids = system::family_among(watched.pid, &parents).into_iter();
+        pids.filter_map(|pid| Some((pid, Spent::of(pid)?)))
+            .collect()
     };
     Accounts {
         at: super::engine::now_ns(),
         watched: watched.iter().map(family).collect(),
         generators: generators
             .iter()
-            .map(|pid| time(*pid).unwrap_or_default())
+            .map(|pid| Spent::of(*pid).unwrap_or_default())
             .collect(),
         idle: machine.map_or(Duration::ZERO, |(idle, _)| idle),
     }
-}
-
-/// A process and all that it has started, as far as they are there.
-pub(super) fn family(pid: i32) -> Vec<i32> {
-    family_among(pid, &parents())
-}
-
-fn family_among(pid: i32, parents: &BTreeMap<i32, i32>) -> Vec<i32> {
-    let mut family = vec![pid];
-    let mut next = 0;
-    while let Some(parent) = family.get(next).copied() {
-        let children = parents.iter().filter(|(_, of)| **of == parent);
-        family.extend(children.map(|(child, _)| *child));
-        next += 1;
-    }
-    family
-}
-
-/// The parent of each process.
-fn parents() -> BTreeMap<i32, i32> {
-    let Ok(entries) = fs::read_dir("/proc") else {
-        return BTreeMap::new();
-    };
-    let pids = entries.flatten();
-    let pids = pids.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
-    pids.filter_map(|pid| Some((pid, stat(pid)?.1))).collect()
-}
-
-/// State and parent of a process.
-fn stat(pid: i32) -> Option<(String, i32)> {
-    let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The second field is a name in parentheses, which may contain anything.
-    let mut fields = text.rsplit_once(')')?.1.split_ascii_whitespace();
-    let state = fields.next()?.to_owned();
-    Some((state, fields.next()?.parse().ok()?))
-}
-
-/// Memory and files of a family.
-fn usage<'a>(root: i32, family: impl Iterator<Item = &'a i32>) -> Usage {
-    let mut usage = Usage {
-        stopped: stat(root).is_some_and(|(state, _)| state == "T"),
-        ..Usage::default()
-    };
-    for pid in family {
-        let (resident, shared) = memory(*pid);
-        usage.memory += if *pid == root {
-            resident
-        } else {
-            resident.saturating_sub(shared)
-        };
-        let files = files(*pid);
-        if files >= usage.files {
-            usage.files = files;
-            usage.files_limit = files_limit(*pid);
-        }
-    }
-    usage
-}
-
-/// Resident memory, and what of it others may share, by the quick account of the kernel.
-fn memory(pid: i32) -> (u64, u64) {
-    let text = fs::read_to_string(format!("/proc/{pid}/statm")).unwrap_or_default();
-    let mut pages = text
-        .split(' ')
-        .skip(1)
-        .map(|pages| pages.parse().unwrap_or(0));
-    let mut bytes = || pages.next().unwrap_or(0_u64) * rustix::param::page_size() as u64;
-    (bytes(), bytes())
-}
-
-fn files(pid: i32) -> u32 {
-    let listed = fs::read_dir(format!("/proc/{pid}/fd"));
-    listed.map_or(0, |files| u32::try_from(files.count()).unwrap_or(u32::MAX))
-}
-
-fn files_limit(pid: i32) -> u32 {
-    let text = fs::read_to_string(format!("/proc/{pid}/limits")).unwrap_or_default();
-    let line = text.lines().find(|line| line.starts_with("Max open files"));
-    let soft = line.and_then(|line| line.split_ascii_whitespace().nth(3)?.parse().ok());
-    soft.unwrap_or(u32::MAX)
-}
-
-fn load_averages() -> [f64; 3] {
-    let text = fs::read_to_string("/proc/loadavg").unwrap_or_default();
-    let mut numbers = text.split(' ').map(|number| number.parse().unwrap_or(0.0));
-    std::array::from_fn(|_| numbers.next().unwrap_or(0.0))
 }
 
 #[cfg(test)]
@@ -274,7 +296,7 @@ mod tests {
             pid: i32::MAX,
             ..watched.clone()
         };
-        let mut watch = Watch::new(vec![watched, gone], &[]);
+        let mut watch = Watch::new(vec![watched, gone], &[], None);
         let begun = std::time::Instant::now();
         while begun.elapsed() < Duration::from_millis(200) {
             std::hint::black_box(begun.elapsed());
@@ -282,9 +304,13 @@ mod tests {
         let look = watch.look(1);
         let usage = look.processes[0].as_ref().unwrap();
         assert!(
-            usage.cores > 0.0 && usage.memory > 100_000 && usage.files > 2,
+            usage.cores > 0.0
+                && usage.wanted >= usage.cores
+                && usage.memory > 100_000
+                && usage.files > 2,
             "{look:?}"
         );
+        assert!(usage.allowed >= 1.0, "{look:?}");
         assert!(look.processes[1].is_none());
     }
 }

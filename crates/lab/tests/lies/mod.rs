@@ -56,6 +56,7 @@ fn plan(server: &Null) -> Plan {
         channels: vec![server.channel().to_string()],
         everybody: true,
         password: String::new(),
+        patience_ns: 60_000_000_000,
     }
 }
 

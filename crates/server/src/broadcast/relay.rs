@@ -8,12 +8,17 @@ use tokio::sync::mpsc;
 
 use super::census::Reach;
 use super::{Broadcast, Change, Command, Delivery};
+use crate::cluster::Ear;
 
 /// Runs until the bus ends.
-pub(super) async fn run(mut events: mpsc::Receiver<Event>, broadcast: Broadcast) {
+pub(super) async fn run(mut events: mpsc::Receiver<Event>, ear: Ear, broadcast: Broadcast) {
     while let Some(event) = events.recv().await {
         match event {
-            Event::Entries(records) => {
+            Event::Entries(mut records) => {
+                ear.take(&mut records);
+                if records.is_empty() {
+                    continue;
+                }
                 broadcast
                     .deliver(
                         records
@@ -24,6 +29,7 @@ pub(super) async fn run(mut events: mpsc::Receiver<Event>, broadcast: Broadcast)
                     .await;
             }
             Event::Changed(changed) => broadcast.change(changed).await,
+            Event::Stored { channel, position } if ear.takes(channel, position) => {}
             Event::Stored { channel, position } => {
                 broadcast.all(|| Command::Store(channel, position)).await;
             }

@@ -155,7 +155,7 @@ fn prefers_async(headers: &HeaderMap) -> bool {
 pub(super) fn message_id(headers: &HeaderMap, now_ms: i64) -> Result<MessageId, Code> {
     let mut keys = headers.get_all(KEY).iter();
     let id = match (keys.next(), keys.next()) {
-        (None, _) => Uuid::now_v7().to_string().parse(),
+        (None, _) => Ok(Uuid::now_v7().into()),
         (Some(key), None) => key.to_str().map_err(|_| Code::IdInvalid)?.parse(),
         (Some(_), Some(_)) => return Err(Code::IdInvalid),
     };

@@ -14,6 +14,7 @@ use tokio::time::Instant;
 
 use crate::app::App;
 use crate::broadcast::Outbound;
+use crate::cluster::{Cpu, spread};
 
 /// How often gateways tell each other how they stand, and move sockets.
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -80,14 +81,16 @@ impl Rule {
 /// Keeps this gateway's share of the sockets even, until the process ends.
 pub async fn run(app: App, gossip: Gossip) {
     let mut rule = Rule::default();
+    let mut cpu = Cpu::default();
     let mut asked: VecDeque<(Instant, Vec<Weak<Outbound>>)> = VecDeque::new();
     let mut tick = tokio::time::interval(INTERVAL);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         tick.tick().await;
-        let own = standing(&app);
+        let own = standing(&app, &mut cpu);
         match gossip.exchange(own).await {
             Ok(peers) => {
+                spread(own, &peers, &app.metrics.cluster);
                 let count = rule.moves(own, &peers);
                 if count > 0 {
                     let movers = app.broadcast.ask_to_move(count, INTERVAL).await;
@@ -106,12 +109,13 @@ pub async fn run(app: App, gossip: Gossip) {
     }
 }
 
-fn standing(app: &App) -> Standing {
+fn standing(app: &App, cpu: &mut Cpu) -> Standing {
     let sockets = app.metrics.ready();
     Standing {
         sockets: usize::try_from(sockets).unwrap_or(0),
         opened: app.metrics.opened.get(),
         ready: !app.is_draining(),
+        millicores: cpu.millicores(),
     }
 }
 
@@ -125,6 +129,7 @@ mod tests {
             sockets,
             opened: sockets as u64,
             ready: true,
+            millicores: 0,
         }
     }
 
@@ -160,6 +165,7 @@ mod tests {
             sockets: 0,
             opened: 0,
             ready: true,
+            millicores: 0,
         };
         let mut rule = Rule::default();
         let mut all = (0..5).map(|_| rule.moves(gateway(4_000), &[unproved]));

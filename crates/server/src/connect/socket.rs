@@ -25,7 +25,7 @@ use super::replay::Replays;
 use crate::app::App;
 use crate::broadcast::{Note, Outbound, Waiting};
 use crate::clock;
-use crate::metric::{Counted, ErrorCode, Reason, Stage};
+use crate::metric::{Counted, ErrorCode, Stage};
 use crate::send::{self, Pace};
 
 /// How long the client's end of a closed conversation is waited for.
@@ -46,16 +46,17 @@ pub(super) async fn run(
     let (hello, identity) = match greeted {
         Ok(greeted) => greeted,
         Err(reason) => {
+            let why = reason.map_or("gone", Close::reason);
+            failed(&app, why);
             if let Some(close) = reason {
-                failed(&app, close);
                 Box::pin(refuse(&stream, &mut reader, close)).await;
             }
-            counted.end(reason.map_or("gone", Close::reason));
+            counted.end(why);
             return;
         }
     };
     let Some(_seat) = app.admissions.user(identity.user) else {
-        failed(&app, Close::TooManySockets);
+        failed(&app, Close::TooManySockets.reason());
         Box::pin(refuse(&stream, &mut reader, Close::TooManySockets)).await;
         counted.end(Close::TooManySockets.reason());
         return;
@@ -75,7 +76,7 @@ pub(super) async fn run(
             lasted.observe_duration(begun.elapsed());
         }
         Err(close) => {
-            failed(&app, close);
+            failed(&app, close.reason());
             outbound.close(close);
         }
     }
@@ -87,13 +88,9 @@ pub(super) async fn run(
     counted.end(reason);
 }
 
-fn failed(app: &App, close: Close) {
-    app.metrics
-        .handshake_failures
-        .get_or_create(&Reason {
-            reason: close.reason(),
-        })
-        .inc();
+fn failed(app: &App, reason: &'static str) {
+    let failures = &app.metrics.handshake_failures;
+    failures.get_or_create(&reason.into()).inc();
 }
 
 /// Waits for a `hello` with a valid token. `Err(None)`: the client went away.
@@ -123,8 +120,10 @@ async fn first_frame(
     loop {
         while let Some(event) = reader.next()? {
             app.metrics.frames_in.inc();
-            pace.take(std::time::Instant::now())
-                .map_err(|_| Close::TooFast)?;
+            pace.take(std::time::Instant::now()).map_err(|_| {
+                app.metrics.limited("socket_frames");
+                Close::TooFast
+            })?;
             match event {
                 Event::Text(text) => return Ok(text),
                 Event::Close(code) => {
@@ -393,13 +392,6 @@ impl<'a> Socket<'a> {
                 Ok(None) => Code::ChannelNotFound,
                 Err(_) => Code::Unavailable,
             };
-            self.app
-                .metrics
-                .rejected
-                .get_or_create(&Reason {
-                    reason: code.as_str(),
-                })
-                .inc();
             self.answer(&send::refusal(code, id.as_str(), channel, None));
             return;
         }
@@ -414,10 +406,6 @@ impl<'a> Socket<'a> {
             },
         };
         if let Err(shed) = self.app.appender.submit(append, id.clone(), &self.outbound) {
-            let reason = Reason {
-                reason: shed.code.as_str(),
-            };
-            self.app.metrics.rejected.get_or_create(&reason).inc();
             let after = Some(shed.retry_after);
             self.answer(&send::refusal(shed.code, id.as_str(), channel, after));
         }
@@ -443,9 +431,17 @@ impl<'a> Socket<'a> {
     }
 
     fn answer(&self, frame: &ServerFrame) {
-        if let ServerFrame::Error(ErrorFrame { code, id: None, .. }) = frame {
-            let refused = ErrorCode::from(code.as_str());
-            self.app.metrics.error_frames.get_or_create(&refused).inc();
+        let metrics = &self.app.metrics;
+        match frame {
+            // Of a send.
+            ServerFrame::Error(ErrorFrame { code, id, .. }) if id.is_some() => {
+                metrics.refuse(*code);
+            }
+            ServerFrame::Error(ErrorFrame { code, .. }) => {
+                let code = ErrorCode::from(code.as_str());
+                metrics.error_frames.get_or_create(&code).inc();
+            }
+            _ => {}
         }
         self.outbound.push(&text_frame(&frame.to_json()));
     }

@@ -47,6 +47,10 @@ labels! {
     Version, version;
     /// Something this process needs.
     Needed, dependency;
+    /// How far a heartbeat has come.
+    Station, stage;
+    /// What gateways are compared by.
+    Measure, measure;
 }
 
 /// A request's labels.

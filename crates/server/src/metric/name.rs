@@ -154,6 +154,10 @@ names! {
         "From a ping to its pong";
     GatewayResumes = "gateway_resumes", Counter, Count, ["outcome"],
         "Resumed channels";
+    GatewayLiveResets = "gateway_live_resets", Counter, Count, [],
+        "Resets of a channel of a live socket, because the log has lost entries of it";
+    GatewayResends = "gateway_resends", Counter, Count, [],
+        "Sockets asked to send again what the log has lost";
     GatewayGapsDetected = "gateway_gaps_detected", Counter, Count, ["repaired"],
         "Gaps in a live channel, and replays from the log that could not go on";
     GatewayRateLimited = "gateway_rate_limited", Counter, Count, ["scope"],
@@ -168,6 +172,16 @@ names! {
         "Entries that wait for the log";
     QueueOldestEntryAge = "queue_oldest_entry_age", Gauge, Seconds, [],
         "How long the oldest entry that the log has not answered has waited";
+    QueueUnstoredEntries = "queue_unstored_entries", Gauge, Count, [],
+        "Entries in the log that are not in the database, of the whole cluster: all tell the same";
+    QueueUnstoredChannels = "queue_unstored_channels", Gauge, Count, [],
+        "Channels with such entries";
+    QueueOldestUnstoredAge = "queue_oldest_unstored_age", Gauge, Seconds, [],
+        "How long the oldest of them has waited; 0: none waits";
+    QueueBackpressure = "queue_backpressure", Gauge, Count, [],
+        "1 while this process refuses sends because the log's memory is nearly full";
+    QueueEpochChanges = "queue_epoch_changes", Counter, Count, ["cause"],
+        "Shards for which this process began an epoch in place of another";
     WorkerMessagesPersisted = "worker_messages_persisted", Counter, Count, [],
         "Entries written to the database";
     WorkerBatchRows = "worker_batch_rows", Histogram(BATCH), Count, [],
@@ -180,12 +194,34 @@ names! {
         "Sends that were recognised as repeated and got the first answer";
     WorkerLastCommit = "worker_last_commit_timestamp", Gauge, Seconds, [],
         "When entries were last committed; 0: not since the start";
-    WorkerRowsReplayed = "worker_rows_replayed", Counter, Count, [],
-        "Entries that were in the database already: their batch was interrupted after its commit";
-    WorkerRowsRejected = "worker_rows_rejected", Counter, Count, [],
-        "Entries that cannot be stored; a tombstone stands in their place";
-    WorkerShardLeases = "worker_shard_leases", Gauge, Count, [],
-        "Shards of the log that this worker drains";
+    WorkerReplayed = "worker_replayed", Counter, Count, [],
+        "Entries taken again that were stored already: their batch was interrupted after its commit";
+    WorkerFenced = "worker_fenced", Counter, Count, [],
+        "Entries given up because their shard has another epoch";
+    WorkerRejected = "worker_rejected", Counter, Count, ["reason"],
+        "Accepted entries that could not be stored; a tombstone stands in their place";
+    WorkerShards = "worker_shards", Gauge, Count, [],
+        "Shards that this worker drains";
+    ProbeRoundtrip = "probe_roundtrip", Histogram(LATENCY), Seconds, ["stage"],
+        "From sending a heartbeat to its stage";
+    ProbeFailures = "probe_failures", Counter, Count, ["stage"],
+        "Heartbeats that did not reach their stage in time";
+    BusMessages = "bus_messages", Counter, Count, [],
+        "Messages heard from the bus, before any filter";
+    BusUnwantedMessages = "bus_unwanted_messages", Counter, Count, [],
+        "Those of them that were of channels which nobody here wanted any more";
+    BusDroppedMessages = "bus_dropped_messages", Counter, Count, [],
+        "Those of them that did not fit and were made good by reading";
+    BusTopics = "bus_topics", Gauge, Count, [],
+        "Channels and users that this process listens to";
+    BusLag = "bus_lag", Histogram(LATENCY), Seconds, [],
+        "From publishing to oneself to hearing it";
+    GatewayBalanceVariation = "gateway_balance_variation", Gauge, Count, ["measure"],
+        "Standard deviation over mean of all gateways that take sockets, as this one knows them";
+    GatewayBalancePeak = "gateway_balance_peak", Gauge, Count, ["measure"],
+        "Highest over mean of all gateways that take sockets, as this one knows them";
+    GatewayPeers = "gateway_peers", Gauge, Count, ["state"],
+        "Gateways that this one knows, itself included";
     AuthLogins = "auth_logins", Counter, Count, ["outcome"],
         "Logins";
     AuthRefreshes = "auth_refreshes", Counter, Count, ["outcome"],
@@ -213,6 +249,9 @@ names! {
         "Requests to what this process needs";
     RuntimePollDelay = "runtime_poll_delay", Histogram(DELAY), Seconds, [],
         "From a task being ready to its run: how far behind the event loop is";
+    TraceSpans = "trace_spans", Counter, Count, ["outcome"],
+        "Spans of traces: told to the collector, lost because it did not take them, or dropped \
+         because too many waited";
     BuildInfo = "build_info", Gauge, Count, ["version"],
         "Always 1; the label tells the running version";
 }

@@ -3,20 +3,22 @@
 
 use std::time::{Duration, Instant};
 
-use banter_storage::log::drain::Progress;
+use banter_storage::log::drain::{Progress, Rejects};
 use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 
 use crate::clock;
-use crate::metric::{Age, Histogram, Metrics};
+use crate::metric::{Age, Histogram, Metrics, Reason};
 
 /// The metrics of a worker.
 #[derive(Debug, Clone)]
 pub struct PersistMetrics {
     persisted: Counter,
     replayed: Counter,
-    rejected: Counter,
-    leases: Gauge,
+    fenced: Counter,
+    rejected: Family<Reason, Counter>,
+    shards: Gauge,
     last_commit: Gauge,
     oldest: Age,
     batch_rows: Histogram,
@@ -30,9 +32,10 @@ impl PersistMetrics {
     pub fn new(metrics: &Metrics) -> Self {
         Self {
             persisted: metrics.persisted.clone(),
-            replayed: metrics.replayed.clone(),
-            rejected: metrics.rows_rejected.clone(),
-            leases: metrics.shard_leases.clone(),
+            replayed: metrics.cluster.replayed.clone(),
+            fenced: metrics.cluster.fenced.clone(),
+            rejected: metrics.cluster.rejected.clone(),
+            shards: metrics.cluster.shards.clone(),
             last_commit: metrics.last_commit.clone(),
             oldest: metrics.queue_age.clone(),
             batch_rows: metrics.batch_rows.clone(),
@@ -46,7 +49,8 @@ impl PersistMetrics {
         let written = progress.rows - progress.replayed.min(progress.rows);
         self.persisted.inc_by(count(written));
         self.replayed.inc_by(count(progress.replayed));
-        self.rejected.inc_by(count(progress.rejected));
+        self.fenced.inc_by(count(progress.fenced));
+        self.rejected(progress.rejected);
         match Instant::now().checked_sub(progress.oldest_age) {
             Some(since) if progress.behind => self.oldest.began(since),
             _ => self.oldest.ended(),
@@ -66,7 +70,18 @@ impl PersistMetrics {
         self.failed.observe_duration(took);
     }
 
+    fn rejected(&self, rejects: Rejects) {
+        for (reason, entries) in [
+            ("unreadable", rejects.unreadable),
+            ("number_taken", rejects.number_taken),
+            ("sent_before", rejects.sent_before),
+        ] {
+            let entries = u64::try_from(entries).unwrap_or(u64::MAX);
+            self.rejected.get_or_create(&reason.into()).inc_by(entries);
+        }
+    }
+
     pub(super) fn leases(&self, held: usize) {
-        self.leases.set(i64::try_from(held).unwrap_or(i64::MAX));
+        self.shards.set(i64::try_from(held).unwrap_or(i64::MAX));
     }
 }

@@ -16,6 +16,7 @@ use super::StartError;
 use crate::app::{App, Parts, Process};
 use crate::broadcast::Broadcast;
 use crate::channels::WebhookGate;
+use crate::cluster::Ear;
 use crate::connect::Admissions;
 use crate::login::{Verifier, close_ended};
 use crate::send::Appender;
@@ -27,6 +28,8 @@ pub(super) struct Backends {
     pub(super) log: Log,
     pub(super) bus: Bus,
     pub(super) events: mpsc::Receiver<Event>,
+    /// What hears heartbeats among them.
+    pub(super) ear: Ear,
 }
 
 pub(super) fn app(
@@ -40,16 +43,18 @@ pub(super) fn app(
         log,
         bus,
         events,
+        ear,
     } = backends;
     let (metrics, limits) = (&process.metrics, &process.settings.limits);
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let broadcast = Broadcast::start(events, &bus, cores, metrics)?;
+    let broadcast = Broadcast::start(events, ear, &bus, cores, metrics)?;
     let appender = Appender::start(
         log.clone(),
         bus.clone(),
         broadcast.clone(),
         limits.channel_entries_per_second,
         metrics.clone(),
+        process.traces.clone(),
     );
     tokio::spawn(close_ended(verifier.revocations(), broadcast.clone()));
     Ok(App::new(Parts {

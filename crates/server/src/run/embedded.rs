@@ -14,6 +14,7 @@ use super::assemble::{self, Backends};
 use super::{Running, StartError};
 use crate::app::{App, AuthApp, Process};
 use crate::broadcast::Audience;
+use crate::cluster::Ear;
 use crate::health::Probe;
 use crate::login::Login;
 use crate::metric::Dependency;
@@ -46,6 +47,7 @@ pub(super) async fn start(process: &Process) -> Result<Running, StartError> {
         log: Log::Sqlite(log),
         bus: Bus::Local(local),
         events,
+        ear: Ear::deaf(),
     };
     let app = assemble::app(process, login.verifier().clone(), backends)?;
     let auth = AuthApp {

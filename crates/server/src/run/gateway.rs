@@ -16,6 +16,7 @@ use super::assemble::{self, Backends};
 use super::wait::{self, Obstacle, Wait};
 use super::{StartError, embedded};
 use crate::app::{App, Process};
+use crate::cluster::{self, Heartbeat};
 use crate::connect::balance;
 use crate::login::Follower;
 
@@ -35,18 +36,25 @@ pub(super) async fn start(process: &Process) -> Result<App, StartError> {
     let log = RedisLog::new(queue.clone(), postgres.clone()).paced(pace);
     wait::epochs(process, &log).await?;
     let (bus, events) = RedisBus::start(queue.clone(), log.clone(), postgres.clone());
-    process.metrics.watch_bus(bus.clone());
+    let metrics = &process.metrics;
+    metrics.readings.bus(bus.clone());
+    metrics.readings.log(log.clone());
+    tokio::spawn(cluster::watch_bus(bus.clone(), metrics.cluster.clone()));
+    tokio::spawn(cluster::watch_queue(queue.clone(), metrics.cluster.clone()));
+    let (heartbeat, ear) = Heartbeat::new();
     let backends = Backends {
         entries: Entries::queued(postgres.clone(), log.clone()),
         database: Database::from(postgres),
         log: Log::Redis(log),
         bus: Bus::Redis(bus),
         events,
+        ear,
     };
     let app = assemble::app(process, follower.start(), backends)?;
     // Whoever comes back is another gateway, which has to prove itself again.
     let gossip = Gossip::new(queue, Uuid::now_v7().to_string());
     tokio::spawn(balance::run(app.clone(), gossip));
+    tokio::spawn(heartbeat.run(app.clone()));
     Ok(app)
 }
 

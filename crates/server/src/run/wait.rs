@@ -2,8 +2,10 @@
 
 use std::time::{Duration, Instant};
 
+use banter_storage::board::Board;
 use banter_storage::log::RedisLog;
 use banter_storage::{Database, Error, Postgres, Redis, postgres};
+use uuid::Uuid;
 
 use super::StartError;
 use crate::app::Process;
@@ -143,6 +145,10 @@ pub(super) async fn queue(process: &Process) -> Result<Redis, StartError> {
     };
     wait.over();
     process.watch(Dependency::Log, Probe::Log(redis.clone()));
+    // There is one for the life of the process.
+    let _ = process
+        .board
+        .set(Board::new(redis.clone(), Uuid::now_v7().to_string()));
     Ok(redis)
 }
 

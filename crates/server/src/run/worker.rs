@@ -8,6 +8,7 @@ use uuid::Uuid;
 
 use super::{StartError, wait};
 use crate::app::Process;
+use crate::cluster;
 use crate::persist::{Persist, PersistMetrics};
 
 pub(super) async fn start(process: &Process) -> Result<Persist, StartError> {
@@ -15,8 +16,12 @@ pub(super) async fn start(process: &Process) -> Result<Persist, StartError> {
     let queue = wait::queue(process).await?;
     // Whoever comes back is another worker: the leases of before belong to one that is gone.
     let name = Uuid::now_v7().to_string();
+    let metrics = &process.metrics;
+    tokio::spawn(cluster::watch_queue(queue.clone(), metrics.cluster.clone()));
     let drain = Drain::new(queue, postgres, &name);
-    Ok(Persist::start(drain, PersistMetrics::new(&process.metrics)))
+    metrics.readings.log(drain.log().clone());
+    let metrics = PersistMetrics::new(metrics);
+    Ok(Persist::start(drain, metrics, process.traces.clone()))
 }
 
 pub(super) async fn drain(persist: Persist, stop: &CancellationToken, servers: &TaskTracker) {

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use banter_protocol::entry::Level;
+use banter_protocol::error::Code;
 use banter_storage::Result;
 use banter_storage::log::{Answer, Receipt};
 
@@ -74,11 +75,10 @@ impl Counts {
             Ok(receipt) => return self.kept(receipt.fresh, took),
             Err(refusal) => refusal.code(),
         };
-        let refused = self
-            .metrics
-            .rejected
-            .get_or_create_owned(&code.as_str().into());
-        refused.inc();
+        self.metrics.refuse(code);
+        if code == Code::SlowDown {
+            self.metrics.limited("channel_entries");
+        }
     }
 
     fn kept(&self, fresh: bool, took: Duration) {

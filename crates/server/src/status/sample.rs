@@ -2,11 +2,11 @@
 
 use std::time::Instant;
 
-use banter_protocol::entry::Level;
 use serde_json::{Value, json};
 
 use crate::clock;
 use crate::metric::{Histogram, Metrics, Snapshot, Stage, cpu_seconds, resident_bytes};
+use crate::settings::Role;
 
 macro_rules! columns {
     ($($column:ident;)*) => {
@@ -48,6 +48,9 @@ columns! {
     delivery_p99_ms;
     queue;
     queue_age_ms;
+    unstored;
+    unstored_age_ms;
+    gateways;
     send_queue_bytes;
     cpu_cores;
     memory_bytes;
@@ -79,6 +82,7 @@ impl Sample {
 #[derive(Debug)]
 pub(super) struct Sampler {
     metrics: Metrics,
+    role: Role,
     ack: Histogram,
     at: Instant,
     before: Totals,
@@ -101,12 +105,13 @@ struct Totals {
 }
 
 impl Sampler {
-    /// Of these metrics, in a process whose acknowledgements stand for this level.
-    pub(super) fn new(metrics: Metrics, level: Level) -> Self {
-        let ack = metrics.ack_duration(level);
+    /// Of these metrics, in a process of this role.
+    pub(super) fn new(metrics: Metrics, role: Role) -> Self {
+        let ack = metrics.ack_duration(role.level());
         let before = totals(&metrics, &ack);
         Self {
             metrics,
+            role,
             ack,
             at: Instant::now(),
             before,
@@ -128,6 +133,8 @@ impl Sampler {
             Some(after.since(before).quantile(share)? * 1e3)
         };
         let cpu = after.cpu.zip(before.cpu);
+        let sees_queue = matches!(self.role, Role::Gateway | Role::Worker);
+        let unstored = sees_queue.then(|| metrics.cluster.unstored());
         let figures = Figures {
             connections: state(Stage::Ready),
             unauthenticated: state(Stage::Unauthenticated),
@@ -147,6 +154,9 @@ impl Sampler {
             delivery_p99_ms: ms(&after.delivery, &before.delivery, 0.99),
             queue: gauge(metrics.queue_entries.get()),
             queue_age_ms: Some(metrics.queue_age.seconds() * 1e3),
+            unstored: unstored.map(|(entries, _)| entries),
+            unstored_age_ms: unstored.map(|(_, age)| age * 1e3),
+            gateways: (self.role == Role::Gateway).then(|| metrics.cluster.gateways()),
             send_queue_bytes: gauge(metrics.traffic.waiting.get()),
             cpu_cores: cpu.and_then(|(after, before)| rate(after, before)),
             memory_bytes: resident_bytes(),
@@ -213,9 +223,9 @@ mod tests {
     fn a_sample_tells_of_its_own_second_only() {
         let metrics = Metrics::new();
         metrics.accepted.inc_by(1_000);
-        let mut sampler = Sampler::new(metrics.clone(), Level::Stored);
+        let mut sampler = Sampler::new(metrics.clone(), Role::All);
         metrics.accepted.inc_by(10);
-        metrics.ack_duration(Level::Stored).observe(0.02);
+        metrics.ack_duration(Role::All.level()).observe(0.02);
         metrics.connections[Stage::Ready as usize].set(3);
         sampler.at -= std::time::Duration::from_secs(2);
         let first = sampler.take();
@@ -231,7 +241,7 @@ mod tests {
     #[test]
     fn what_is_opened_and_gone_within_a_second_counts_as_both() {
         let metrics = Metrics::new();
-        let mut sampler = Sampler::new(metrics.clone(), Level::Stored);
+        let mut sampler = Sampler::new(metrics.clone(), Role::All);
         metrics.opened.inc_by(5);
         metrics.connections[Stage::Ready as usize].set(2);
         sampler.at -= std::time::Duration::from_secs(1);

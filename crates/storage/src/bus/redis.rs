@@ -15,10 +15,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use banter_protocol::id::{ChannelId, Epoch, Seq};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use self::driver::Driver;
 use self::inbox::Counts;
+use self::reader::Reader;
 use self::topics::{Heard, Topics};
 use super::{Event, Topic};
 use crate::error::{Error, Result};
@@ -36,11 +37,12 @@ const HEARD_WITHIN: Duration = Duration::from_secs(1);
 pub struct RedisBus {
     topics: Arc<Topics>,
     counts: Arc<Counts>,
+    lag: watch::Receiver<Duration>,
 }
 
 /// What has arrived on the subscriber connections of this process, counted before anything else is
 /// done about it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Arrivals {
     /// Messages of channels.
     pub channels: u64,
@@ -74,13 +76,23 @@ impl RedisBus {
     #[must_use]
     pub fn start(redis: Redis, log: RedisLog, database: Postgres) -> (Self, mpsc::Receiver<Event>) {
         let (events, receiver) = mpsc::channel(EVENTS_MAX);
+        let (heard, lag) = watch::channel(Duration::ZERO);
         let bus = Self {
             topics: Arc::default(),
             counts: Arc::default(),
+            lag,
         };
-        let driver = Driver::new(redis, log, database, &bus.topics, &bus.counts, events);
+        let reader = Reader::new(log, database);
+        let driver = Driver::new(redis, reader, &bus.topics, &bus.counts, heard, events);
         tokio::spawn(driver.run());
         (bus, receiver)
+    }
+
+    /// How long the last message to oneself took; a new one every few seconds while the bus is
+    /// there.
+    #[must_use]
+    pub fn lag(&self) -> watch::Receiver<Duration> {
+        self.lag.clone()
     }
 
     /// What has arrived so far.

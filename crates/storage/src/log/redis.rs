@@ -22,6 +22,7 @@ mod shard;
 mod stored;
 mod waiting;
 
+pub use epochs::Cause;
 pub use shard::{SHARDS, Shard};
 
 use std::collections::HashMap;
@@ -122,6 +123,19 @@ impl RedisLog {
             pace: entries_per_second.max(1),
             ..self
         }
+    }
+
+    /// Shards for which this process has begun an epoch in place of another, by cause.
+    #[must_use]
+    pub fn epoch_changes(&self) -> [(Cause, u64); Cause::ALL.len()] {
+        self.shared.epochs.changes()
+    }
+
+    /// Whether nothing is taken now, because the server's memory was nearly full when an entry came
+    /// last.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.shared.memory.refuses()
     }
 
     /// Finds out the epochs, and begins those that are missing, so that the first call of a client

@@ -7,6 +7,7 @@ use std::time::Duration;
 use banter_protocol::id::{ChannelId, Epoch, Position, Seq, UserId};
 use banter_protocol::text::{Body, Username};
 use banter_storage::accounts::{Accounts, NewAccount};
+use banter_storage::board::Board;
 use banter_storage::bus::{Bus, Changed, Event, RedisBus, Topic};
 use banter_storage::channels::Channels;
 use banter_storage::gossip::{Gossip, Standing};
@@ -111,7 +112,7 @@ impl Cluster {
 /// Stores everything that waits.
 async fn drained(drain: &Drain) {
     let shards: Vec<_> = Shard::all().collect();
-    while drain.step(&shards).await.unwrap().rows > 0 {}
+    while drain.step(&shards, |_| {}).await.unwrap().rows > 0 {}
 }
 
 struct Gateway {
@@ -469,6 +470,43 @@ async fn a_receiver_that_sleeps_costs_no_memory_and_misses_nothing() {
 }
 
 #[tokio::test]
+async fn processes_write_of_themselves_while_somebody_looks() {
+    let cluster = Cluster::start(0).await;
+    let one = Board::new(cluster.redis().await, "one".to_owned());
+    let two = Board::new(cluster.redis().await, "two".to_owned());
+    assert!(!two.is_asked().await.unwrap());
+    let first = one.look().await.unwrap();
+    assert_eq!((first.notes.len(), first.is_first), (0, true));
+    assert!(two.is_asked().await.unwrap());
+    one.post("of one").await.unwrap();
+    two.post("of two").await.unwrap();
+    let look = one.look().await.unwrap();
+    assert_eq!(
+        (look.notes, look.is_first),
+        (vec!["of two".to_owned()], false)
+    );
+    let left: u64 = cluster.redis.command(&["PTTL", "board:two"]);
+    assert!(left <= 5_000, "{left}");
+    let left: u64 = cluster.redis.command(&["PTTL", "board:asked"]);
+    assert!(left <= 15_000, "{left}");
+    cluster.redis.command::<()>(&["DEL", "board:two"]);
+    assert_eq!(one.look().await.unwrap().notes, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_message_to_oneself_tells_how_late_the_bus_is() {
+    let cluster = Cluster::start(0).await;
+    let gateway = cluster.gateway().await;
+    let mut lag = gateway.arrivals.lag();
+    tokio::time::timeout(PATIENCE, lag.changed())
+        .await
+        .unwrap()
+        .unwrap();
+    assert!(!lag.borrow().is_zero());
+    assert!(gateway.arrivals.arrivals().others >= 1);
+}
+
+#[tokio::test]
 async fn gateways_hear_how_the_others_stand_until_they_are_gone() {
     let cluster = Cluster::start(0).await;
     let one = Gossip::new(cluster.redis().await, "one".to_owned());
@@ -477,6 +515,7 @@ async fn gateways_hear_how_the_others_stand_until_they_are_gone() {
         sockets,
         opened: 7,
         ready: sockets > 1,
+        millicores: 250,
     };
     assert_eq!(one.exchange(standing(1)).await.unwrap(), []);
     assert_eq!(two.exchange(standing(2)).await.unwrap(), [standing(1)]);

@@ -24,23 +24,29 @@ use crate::support::{banter, run};
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A running cluster. Dropped, it is stopped.
-struct Cluster<'a> {
+pub(super) struct Cluster<'a> {
     dir: &'a Path,
     name: &'a str,
     child: Option<Child>,
-    site: Site,
+    pub(super) site: Site,
 }
 
 impl<'a> Cluster<'a> {
     /// Starts one in the folder `name`, with so many workers.
     #[track_caller]
     fn up(dir: &'a Path, name: &'a str, workers: u32) -> Self {
+        Self::start(dir, name, &["--workers", &workers.to_string()])
+    }
+
+    /// Starts one with these arguments besides.
+    #[track_caller]
+    pub(super) fn start(dir: &'a Path, name: &'a str, more: &[&str]) -> Self {
         let arguments = ["cluster", "up", "--listen", "127.0.0.1:0", "--data-dir"];
         let mut command = banter(dir, &arguments);
         let mut open = fs::File::options();
         let log = open.create(true).append(true);
         let log = log.open(dir.join(format!("{name}.log"))).unwrap();
-        command.args([name, "--workers", &workers.to_string()]);
+        command.arg(name).args(more);
         command.stdout(Stdio::piped()).stderr(log);
         let mut child = command.spawn().unwrap();
         let stdout = child.stdout.take().unwrap();
@@ -68,7 +74,7 @@ impl<'a> Cluster<'a> {
 
     /// Gives an order, which must be carried out; gives what it tells.
     #[track_caller]
-    fn order(&self, order: &str) -> String {
+    pub(super) fn order(&self, order: &str) -> String {
         let mut arguments = vec!["cluster"];
         arguments.extend(order.split(' '));
         arguments.extend(["--data-dir", self.name]);
@@ -82,7 +88,7 @@ impl<'a> Cluster<'a> {
 
     /// Waits until every process is ready; gives them.
     #[track_caller]
-    fn settle(&self) -> Vec<Value> {
+    pub(super) fn settle(&self) -> Vec<Value> {
         let started = Instant::now();
         loop {
             let mut status = self.status();
@@ -116,7 +122,7 @@ impl<'a> Cluster<'a> {
 
     /// Ends it with one signal; nothing of it runs any more.
     #[track_caller]
-    fn stop(mut self, signal: Signal) {
+    pub(super) fn stop(mut self, signal: Signal) {
         let processes = self.settle();
         self.signal(signal);
         assert_eq!(self.wait().code(), Some(0));

@@ -34,13 +34,13 @@ fn report(dir: &Path, name: &str) -> Value {
 }
 
 /// A whole cluster on this machine. Dropped, it is asked to end.
-struct Cluster {
+pub(super) struct Cluster {
     child: Child,
-    dir: tempfile::TempDir,
+    pub(super) dir: tempfile::TempDir,
 }
 
 impl Cluster {
-    fn start() -> Self {
+    pub(super) fn start() -> Self {
         let dir = directory();
         let up = [
             "cluster",

@@ -448,19 +448,31 @@ impl Fixture {
     /// The value of a metric without labels, or the sum over all labels.
     #[track_caller]
     pub(crate) fn metric(&self, name: &str) -> f64 {
+        self.sum(|series| series.split('{').next() == Some(name))
+    }
+
+    /// The value of one series, labels and all; the sum over all processes.
+    #[track_caller]
+    pub(crate) fn series(&self, name: &str) -> f64 {
+        self.sum(|series| series == name)
+    }
+
+    fn sum(&self, is_meant: impl Fn(&str) -> bool) -> f64 {
+        let text: String = self.scrapes().concat();
+        let samples = text.lines().filter(|line| !line.starts_with('#'));
+        let samples = samples.map(|line| line.rsplit_once(' ').expect("a sample"));
+        let values = samples.filter(|(series, _)| is_meant(series));
+        let values = values.map(|(_, value)| value.parse::<f64>().expect("a number"));
+        values.sum()
+    }
+
+    /// The metrics of every process that answers.
+    pub(crate) fn scrapes(&self) -> Vec<String> {
         let scrape = |member: &Member| {
-            let mut connection = Connection::open(member.admin);
-            connection.call(&Request::get("/metrics")).text()
+            let mut connection = Connection::try_open(member.admin).ok()?;
+            Some(connection.call(&Request::get("/metrics")).text())
         };
-        let text: String = self.members.iter().map(scrape).collect();
-        let mut sum = None;
-        for line in text.lines().filter(|line| !line.starts_with('#')) {
-            let (series, value) = line.rsplit_once(' ').expect("a sample");
-            if series.split('{').next() == Some(name) {
-                *sum.get_or_insert(0.0) += value.parse::<f64>().expect("a number");
-            }
-        }
-        sum.unwrap_or(0.0)
+        self.members.iter().filter_map(scrape).collect()
     }
 
     /// Lines of the log so far.

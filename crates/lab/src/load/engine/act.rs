@@ -292,6 +292,7 @@ impl Engine<'_> {
         let socket = &mut self.sockets[user];
         if socket.state == State::Greeting && socket.hearing.welcomed {
             socket.state = State::Live;
+            socket.was_live = true;
             let due = socket.due;
             socket.tries = 0;
             self.tally.count(Count::Connects);

@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 
-use super::{Engine, SLEEP_NS_MAX, State, now_ns};
+use super::{Engine, SLEEP_NS_MAX, Socket, State, now_ns};
 use crate::audit::Event;
 use crate::load::plan::Told;
 
@@ -28,7 +28,9 @@ impl Engine<'_> {
                 (heard, deliveries) = (now, self.audit.deliveries());
             }
             let answered = self.sockets.iter().all(|s| s.hearing.outbox.is_empty());
-            let back = self.live() == self.sockets.len();
+            // One that was never let in is not waited for.
+            let gone = |s: &Socket| s.was_live && s.state != State::Live;
+            let back = !self.sockets.iter().any(gone);
             let silent = now - heard;
             let done = answered && back && self.calls.is_quiet() && silent > QUIET_NS;
             let hopeless = silent > SILENCE_NS && back && self.calls.is_quiet();
@@ -41,7 +43,9 @@ impl Engine<'_> {
                 self.tally.error("unanswered");
             }
             if socket.state != State::Live {
-                self.tally.error("socket away at the end");
+                if socket.was_live {
+                    self.tally.error("socket away at the end");
+                }
                 continue;
             }
             for place in &socket.hearing.places {

@@ -51,6 +51,8 @@ pub(super) struct Socket {
     pub(super) tries: u32,
     /// Whether the kernel did not take everything.
     pub(super) blocked: bool,
+    /// Whether the server has ever let it in.
+    pub(super) was_live: bool,
 }
 
 /// A connection on its way, from a source of its own where the server is on this machine.
@@ -87,6 +89,7 @@ impl Socket {
             begun: 0,
             tries: 0,
             blocked: false,
+            was_live: false,
         }
     }
 

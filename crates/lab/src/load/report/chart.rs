@@ -1,5 +1,6 @@
 //! Lines over time, as SVG without scripts.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use super::Line;
@@ -17,6 +18,8 @@ const BOTTOM: f64 = 26.0;
 const COLOURS: usize = 8;
 /// Lines of a grid.
 const STEPS: f64 = 4.0;
+/// Points of a line; of a longer run several seconds share one, with the highest of their values.
+const POINTS_MAX: u32 = 720;
 
 /// Something that happened at a time.
 pub(super) struct Mark {
@@ -54,8 +57,9 @@ impl Chart<'_> {
         self.ground(&mut svg, last, top, &x, &y);
         for (place, (_, values)) in lines.iter().enumerate() {
             let colour = colour(place);
-            let points = values.iter();
+            let points = thinned(values, last);
             let points: Vec<_> = points
+                .iter()
                 .map(|(second, value)| format!("{:.1},{:.1}", x(f64::from(*second)), y(*value)))
                 .collect();
             let _ = match points.as_slice() {
@@ -124,9 +128,10 @@ impl Chart<'_> {
         while second <= last {
             let _ = write!(
                 svg,
-                r#"<text x="{:.1}" y="{:.1}" class="x">{second} s</text>"#,
+                r#"<text x="{:.1}" y="{:.1}" class="x">{}</text>"#,
                 x(f64::from(second)),
-                HEIGHT - 8.0
+                HEIGHT - 8.0,
+                time(second)
             );
             second += step;
         }
@@ -172,6 +177,29 @@ fn time_step(last: u32) -> u32 {
     fits.unwrap_or(86_400)
 }
 
+/// A time as people write it.
+fn time(second: u32) -> String {
+    match second {
+        _ if second > 0 && second.is_multiple_of(3_600) => format!("{} h", second / 3_600),
+        _ if second >= 120 && second.is_multiple_of(60) => format!("{} min", second / 60),
+        _ => format!("{second} s"),
+    }
+}
+
+/// What is drawn of so many seconds.
+fn thinned(values: &BTreeMap<u32, f64>, last: u32) -> Vec<(u32, f64)> {
+    let each = last.div_ceil(POINTS_MAX).max(1);
+    let mut points: Vec<(u32, f64)> = Vec::new();
+    for (second, value) in values {
+        let at = second / each * each;
+        match points.last_mut() {
+            Some(point) if point.0 == at => point.1 = point.1.max(*value),
+            _ => points.push((at, *value)),
+        }
+    }
+    points
+}
+
 fn tick(value: f64) -> String {
     match value {
         _ if value >= 1e6 => format!("{}M", trimmed(value / 1e6)),
@@ -212,6 +240,21 @@ mod tests {
         assert_eq!(
             [0.25, 100.0, 12_500.0, 2e6].map(tick),
             ["0.25", "100", "12.5k", "2M"]
+        );
+    }
+
+    #[test]
+    fn a_long_run_is_drawn_with_its_peaks() {
+        let day = 86_400;
+        let values = (0..day).map(|second| (second, f64::from(u8::from(second == 40_000))));
+        let points = thinned(&values.collect(), day);
+        assert!(points.len() <= 721, "{}", points.len());
+        assert_eq!(points.iter().filter(|(_, value)| *value > 0.5).count(), 1);
+        assert_eq!(thinned(&[(3, 1.0)].into(), 10), [(3, 1.0)]);
+        let times = [0, 30, 90, 120, 600, 3_600, 7_200].map(time);
+        assert_eq!(
+            times,
+            ["0 s", "30 s", "90 s", "2 min", "10 min", "1 h", "2 h"]
         );
     }
 

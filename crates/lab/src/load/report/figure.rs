@@ -107,6 +107,7 @@ fn costs(run: &Outcome) -> Vec<Figure> {
     vec![
         ("CPU", "cores", cpu),
         ("Memory", "MB", each(&|usage| usage.memory as f64 / 1e6)),
+        ("Open files", "", each(&|usage| f64::from(usage.files))),
         (
             "Queue to the database",
             "entries",

@@ -118,6 +118,14 @@ fn one(page: &mut String, run: &Outcome) {
     });
     table(page, &head, &rows.collect::<Vec<_>>());
     processes(page, run);
+    if !run.followed.is_empty() {
+        page.push_str("<h3>Whether it takes more and more</h3>");
+        let rows: Vec<Vec<String>> = crate::load::soak::rows(&run.followed)
+            .iter()
+            .map(|row| row.iter().map(|cell| escape(cell)).collect())
+            .collect();
+        table(page, &crate::load::soak::HEAD, &rows);
+    }
     charts(page, run);
 }
 

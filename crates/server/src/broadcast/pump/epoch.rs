@@ -47,6 +47,7 @@ impl Pump {
         for key in live {
             if let Some(socket) = self.sockets.get(key) {
                 socket.outbound.push(&reset);
+                self.metrics.live_resets.inc();
             }
         }
         self.interrupt(id);

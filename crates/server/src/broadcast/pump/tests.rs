@@ -1,6 +1,7 @@
 //! What sockets are told of epochs, of stored entries and of changed memberships.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use banter_protocol::id::{Position, SessionId, UserId};
 use banter_protocol::websocket::text_frame;
@@ -377,4 +378,51 @@ async fn a_replay_of_the_former_membership_goes_on_after_a_hint_too() {
     );
     assert!(bob.frames().await.is_empty(), "what he lacks comes first");
     assert_eq!(ann.frames().await, ["10/1", "11/1"]);
+}
+
+/// Prints which share of a delivery is counting, in the worst case: one entry a tick, so that each
+/// delivery is a write of its own. Only a build with optimisation tells anything.
+#[tokio::test]
+#[expect(clippy::cast_precision_loss, reason = "counts of a test")]
+async fn what_counting_costs_a_delivery() {
+    const SOCKETS: u8 = 100;
+    const ENTRIES: u64 = 1_000;
+    let mut world = World::new().await;
+    let mut clients = Vec::new();
+    for n in 0..SOCKETS {
+        clients.push(world.live(n, channel(1), at(0, 1)).await);
+    }
+    let mut sink = [0; 16 * 1024];
+    let mut took = Duration::ZERO;
+    for seq in 1..=ENTRIES {
+        let begun = Instant::now();
+        world.deliver(channel(1), at(seq, 1), None);
+        took += begun.elapsed();
+        for client in &clients {
+            while client.stream.try_read(&mut sink).is_ok_and(|read| read > 0) {}
+        }
+    }
+    let metrics = world.pump.metrics.clone();
+    let deliveries = ENTRIES * u64::from(SOCKETS);
+    assert_eq!(metrics.deliveries.get(), deliveries);
+    // An entry: its reach and its latency; a flush: deliveries and frames; a write: its bytes.
+    let (observed, added) = (2 * ENTRIES, 2 * ENTRIES + deliveries);
+    let ns = |what: &dyn Fn()| {
+        let begun = Instant::now();
+        (0..deliveries).for_each(|_| what());
+        begun.elapsed().as_secs_f64() * 1e9 / deliveries as f64
+    };
+    let observe = ns(&|| metrics.fanout.observe(7.0));
+    let add = ns(&|| {
+        metrics.traffic.bytes.inc_by(150);
+    });
+    let counting = (observed as f64 * observe + added as f64 * add) / deliveries as f64;
+    let whole = took.as_secs_f64() * 1e9 / deliveries as f64;
+    eprintln!(
+        "counting: {:.2} updates of {add:.1} ns and {:.2} of {observe:.1} ns a delivery: \
+         {counting:.1} of {whole:.0} ns, {:.2} %",
+        added as f64 / deliveries as f64,
+        observed as f64 / deliveries as f64,
+        100.0 * counting / whole
+    );
 }

@@ -176,6 +176,7 @@ impl Pump {
         if let Some(epoch) = self.bus.epoch(id) {
             self.lose(Shard::of(id), epoch);
             if had_under < epoch {
+                self.metrics.resends.inc();
                 frames.push(resend_frame());
                 return;
             }
@@ -205,6 +206,7 @@ impl Pump {
         let losers = self.unstored.lose(shard, epoch);
         for key in losers {
             if let Some(socket) = self.sockets.get(key) {
+                self.metrics.resends.inc();
                 socket.outbound.push(&resend_frame());
             }
         }

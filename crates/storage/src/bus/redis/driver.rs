@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use banter_protocol::id::{ChannelId, UserId};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
 use self::outbox::Outbox;
@@ -23,8 +23,6 @@ use super::payload::{self, News};
 use super::reader::{Heads, Reader};
 use super::topics::{Heard, Topics};
 use crate::bus::{Event, Topic};
-use crate::log::RedisLog;
-use crate::postgres::Postgres;
 use crate::redis::Redis;
 
 /// How often the driver looks at the clock.
@@ -48,6 +46,8 @@ pub(super) struct Driver {
     reader: Reader,
     topics: Arc<Topics>,
     counts: Arc<Counts>,
+    /// How long messages to oneself take.
+    lag: watch::Sender<Duration>,
     follower: Follower,
     outbox: Outbox,
     events: mpsc::Sender<Event>,
@@ -69,18 +69,19 @@ pub(super) struct Driver {
 impl Driver {
     pub(super) fn new(
         redis: Redis,
-        log: RedisLog,
-        database: Postgres,
+        reader: Reader,
         topics: &Arc<Topics>,
         counts: &Arc<Counts>,
+        lag: watch::Sender<Duration>,
         events: mpsc::Sender<Event>,
     ) -> Self {
         let now = Instant::now();
         Self {
             redis,
-            reader: Reader::new(log, database),
+            reader,
             topics: Arc::clone(topics),
             counts: Arc::clone(counts),
+            lag,
             follower: Follower::default(),
             outbox: Outbox::default(),
             events,
@@ -235,8 +236,10 @@ impl Driver {
                 }
             }
             None => {
-                if let Some(link) = self.link.as_mut().filter(|link| link.is_probe(topic)) {
-                    link.probed();
+                if let Some(link) = self.link.as_mut().filter(|link| link.is_probe(topic))
+                    && let Some(took) = link.probed()
+                {
+                    self.lag.send_replace(took);
                 }
             }
         }

@@ -135,9 +135,9 @@ impl Link {
         topic == self.probe.topic.as_bytes()
     }
 
-    /// A message to oneself has arrived.
-    pub(super) fn probed(&mut self) {
-        self.probe.sent = None;
+    /// A message to oneself has arrived, or never left; gives how long ago it was sent.
+    pub(super) fn probed(&mut self) -> Option<Duration> {
+        self.probe.sent.take().map(|sent| sent.elapsed())
     }
 
     /// Whether a message to oneself is overdue: what else is published does not arrive either.

@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use banter_protocol::entry::Kind;
+use banter_protocol::entry::{Entry, Kind};
 use banter_protocol::id::{ChannelId, Epoch, Seq};
 
 use self::lease::Leases;
@@ -59,11 +59,32 @@ pub struct Progress {
     /// Those of them that were there already: a batch that was interrupted.
     pub replayed: usize,
     /// Those of them whose content could not be stored; a tombstone stands in their place.
-    pub rejected: usize,
+    pub rejected: Rejects,
+    /// Entries that were taken and not written: their shard has another epoch.
+    pub fenced: usize,
     /// Whether more is waiting: the next step should follow at once.
     pub behind: bool,
     /// How long the oldest entry has waited.
     pub oldest_age: Duration,
+}
+
+/// Why entries could not be stored, and how many.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Rejects {
+    /// What stood in Redis is no entry, or nothing that the database takes.
+    pub unreadable: usize,
+    /// Another entry has its number: two histories have met.
+    pub number_taken: usize,
+    /// Its author's message of that id has an earlier number.
+    pub sent_before: usize,
+}
+
+impl Rejects {
+    /// All of them.
+    #[must_use]
+    pub const fn all(self) -> usize {
+        self.unreadable + self.number_taken + self.sent_before
+    }
 }
 
 /// A channel that waits, as a look at it found it.
@@ -85,6 +106,12 @@ impl Drain {
         }
     }
 
+    /// The log that it drains.
+    #[must_use]
+    pub const fn log(&self) -> &RedisLog {
+        &self.log
+    }
+
     /// Takes, keeps and gives back leases, so that all workers hold about as many. To be called
     /// about every second; a worker that does not loses them after five.
     ///
@@ -102,15 +129,21 @@ impl Drain {
         self.leases.release().await
     }
 
-    /// Stores one batch of what has waited longest in these shards.
+    /// Stores one batch of what has waited longest in these shards, and shows it when it is in the
+    /// database.
     ///
     /// # Errors
     /// [`crate::Error::Unavailable`]: nothing is lost, and the same entries are taken again.
-    pub async fn step(&self, shards: &[Shard]) -> Result<Progress> {
+    pub async fn step(
+        &self,
+        shards: &[Shard],
+        show: impl FnOnce(&InDatabase<'_>),
+    ) -> Result<Progress> {
         let Some(prepared) = self.prepare(shards).await? else {
             return Ok(Progress::default());
         };
         let stored = prepared.store().await?;
+        show(&stored);
         stored.commit().await
     }
 
@@ -250,6 +283,7 @@ pub struct Prepared<'d> {
 pub struct InDatabase<'d> {
     drain: &'d Drain,
     era: std::sync::Arc<Era>,
+    batch: Batch,
     progress: Progress,
     /// The newest stored number of each channel and epoch, and changes of membership to tell.
     stored: BTreeMap<Shard, Stored>,
@@ -274,13 +308,14 @@ impl<'d> Prepared<'d> {
             mut progress,
         } = self;
         batch.store(&drain.postgres, &era).await?;
-        if batch.fenced_off() {
+        if batch.fenced().next().is_some() {
             // Another epoch has begun; whoever began it may have died before Redis had it.
             drain.log.shared.epochs.doubt(&era).await?;
         }
         progress.rows = batch.kept().count();
         progress.replayed = batch.replayed;
         progress.rejected = batch.rejected;
+        progress.fenced = batch.fenced().count();
         let mut stored = BTreeMap::<Shard, Stored>::new();
         for taken in batch.kept() {
             let shard = stored.entry(taken.shard).or_default();
@@ -289,6 +324,7 @@ impl<'d> Prepared<'d> {
         Ok(InDatabase {
             drain,
             era,
+            batch,
             progress,
             stored,
         })
@@ -296,6 +332,11 @@ impl<'d> Prepared<'d> {
 }
 
 impl InDatabase<'_> {
+    /// The entries of the batch.
+    pub fn entries(&self) -> impl Iterator<Item = &Entry> {
+        self.batch.kept().map(|taken| &taken.record.entry)
+    }
+
     /// Lets go of the batch in Redis, and tells whom it concerns.
     ///
     /// # Errors

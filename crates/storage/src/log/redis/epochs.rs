@@ -12,6 +12,7 @@
 //!
 //! Whoever dies in between leaves an epoch that is not open, and the next comer begins another.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -38,6 +39,33 @@ pub(super) struct Epochs {
     era: Mutex<Option<Arc<Era>>>,
     /// Held while finding out: one finds out for everybody.
     turn: tokio::sync::Mutex<()>,
+    changes: [AtomicU64; Cause::ALL.len()],
+}
+
+/// Why an epoch took another one's place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cause {
+    /// Redis runs as another process.
+    Restarted,
+    /// Redis has no epoch: its data are gone.
+    Emptied,
+    /// The database has another epoch: whoever began it did not get to its end.
+    Unfinished,
+}
+
+impl Cause {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Restarted, Self::Emptied, Self::Unfinished];
+
+    /// Its name.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Restarted => "restarted",
+            Self::Emptied => "emptied",
+            Self::Unfinished => "unfinished",
+        }
+    }
 }
 
 /// The epochs that hold on one connection.
@@ -91,7 +119,14 @@ impl Epochs {
             database,
             era: Mutex::default(),
             turn: tokio::sync::Mutex::default(),
+            changes: Default::default(),
         }
+    }
+
+    /// Shards for which this process has begun an epoch in place of another, by cause.
+    pub(super) fn changes(&self) -> [(Cause, u64); Cause::ALL.len()] {
+        let count = |cause: Cause| self.changes[cause as usize].load(Ordering::Relaxed);
+        Cause::ALL.map(|cause| (cause, count(cause)))
     }
 
     /// The epochs on the current connection, installed where they are not.
@@ -213,6 +248,10 @@ impl Epochs {
             call
         });
         self.all_done(connection, opens.collect()).await?;
+        // The very first epoch takes nobody's place.
+        for it in begun.iter().filter(|it| it.installed > 0) {
+            self.changes[found.cause(it.shard) as usize].fetch_add(1, Ordering::Relaxed);
+        }
         tracing::warn!(
             shards = begun.len(),
             "began a new epoch of the log in Redis"
@@ -245,6 +284,17 @@ impl Found {
 
     fn is_open(&self, shard: Shard) -> bool {
         self.tokens[shard.index()].split(' ').nth(1) == Some(&self.run_id)
+    }
+
+    /// Why a shard needs another epoch.
+    fn cause(&self, shard: Shard) -> Cause {
+        match self.tokens[shard.index()].split(' ').nth(1) {
+            None => Cause::Emptied,
+            // Not opened, or not what the database has.
+            Some("-") => Cause::Unfinished,
+            Some(run_id) if run_id == self.run_id => Cause::Unfinished,
+            Some(_) => Cause::Restarted,
+        }
     }
 
     /// All of them, where they are all open.

@@ -33,10 +33,14 @@ impl Memory {
                 }
             });
         }
-        match self.full.load(Ordering::Relaxed) {
+        match self.refuses() {
             true => Err(Error::Overloaded),
             false => Ok(()),
         }
+    }
+
+    pub(super) fn refuses(&self) -> bool {
+        self.full.load(Ordering::Relaxed)
     }
 
     /// The server itself said so.

@@ -8,13 +8,16 @@ use banter_protocol::time::Timestamp;
 use redis::Value;
 use sqlx::Row as _;
 
-use super::{QUEUE, Shard, reply};
+use super::{QUEUE, Shard, record, reply};
 use crate::error::{Error, Result};
+use crate::heartbeat;
 use crate::postgres::{Postgres, row};
 use crate::redis::{Call, Redis};
 
 /// Channels of a shard that are looked into, so that a look does not keep senders waiting.
 const CHANNELS_MAX: u32 = 2_000;
+/// The same for a look that every process takes all the time.
+const CHANNELS_GLANCE: u32 = 200;
 
 /// What waits in one shard.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,16 +34,47 @@ pub struct Waiting {
     pub oldest_age: Duration,
 }
 
+/// What waits in all shards.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Depth {
+    /// Channels with entries that are not stored.
+    pub channels: u64,
+    /// These entries; at least so many, where there are very many channels.
+    pub entries: u64,
+    /// How long the oldest has waited.
+    pub oldest_age: Duration,
+}
+
+/// Reads how much waits, cheaply.
+///
+/// # Errors
+/// [`Error::Unavailable`].
+pub async fn depth(redis: &Redis) -> Result<Depth> {
+    let mut depth = Depth::default();
+    for shard in look(redis, CHANNELS_GLANCE).await? {
+        depth.channels += shard.channels;
+        depth.entries += shard.entries;
+        depth.oldest_age = depth.oldest_age.max(shard.oldest_age);
+    }
+    Ok(depth)
+}
+
 /// Reads what waits, shard by shard. Changes nothing, whatever state Redis is in.
 ///
 /// # Errors
 /// [`Error::Unavailable`].
 pub async fn waiting(redis: &Redis) -> Result<Vec<Waiting>> {
+    look(redis, CHANNELS_MAX).await
+}
+
+async fn look(redis: &Redis, channels_max: u32) -> Result<Vec<Waiting>> {
     let connection = redis.connection().await?;
     let calls: Vec<Call> = Shard::all()
         .map(|shard| {
             let mut call = QUEUE.call(&shard.key("epoch"));
-            call.arg(CHANNELS_MAX);
+            let heartbeats = heartbeat::channel(shard.number());
+            call.arg(channels_max);
+            call.arg(record::hex(heartbeats.as_bytes()));
             call
         })
         .collect();

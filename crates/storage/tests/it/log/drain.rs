@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use banter_protocol::entry::Level;
 use banter_storage::channels::Channels;
+use banter_storage::heartbeat;
 use banter_storage::log::Shard;
 use banter_storage::log::drain::Drain;
 use banter_storage::log::queue;
@@ -30,8 +31,14 @@ async fn a_crash_between_the_database_and_redis_is_a_replay() {
     let prepared = cluster.drain.prepare(&all()).await.unwrap().unwrap();
     drop(prepared.store().await.unwrap());
     under.chat(channel, bob, 2).await;
-    let again = drain(cluster, "worker-2").step(&all()).await.unwrap();
-    assert_eq!((again.rows, again.replayed, again.rejected), (9, 7, 0));
+    let again = drain(cluster, "worker-2")
+        .step(&all(), |_| {})
+        .await
+        .unwrap();
+    assert_eq!(
+        (again.rows, again.replayed, again.rejected.all()),
+        (9, 7, 0)
+    );
     assert_eq!(under.history(channel).await.len(), 9);
     let channels = Channels::new(&under.fixture.database);
     assert_eq!(channels.membership(channel, ann).await.unwrap(), None);
@@ -85,6 +92,32 @@ async fn a_worker_of_an_older_epoch_writes_nothing() {
 }
 
 #[tokio::test]
+async fn a_heartbeat_is_stored_and_leaves_nothing() {
+    let under = Under::redis().await;
+    let (channel, ann) = under.joined().await;
+    let beats: Vec<_> = (0..20).map(|n| heartbeat::beat(n).1).collect();
+    let answers = under.all(beats).await;
+    under.chat(channel, ann, 2).await;
+    let cluster = under.cluster.as_ref().unwrap();
+    let depth = queue::depth(&cluster.redis).await.unwrap();
+    assert_eq!((depth.entries, depth.channels), (3, 1), "they are nobody's");
+    let prepared = cluster.drain.prepare(&all()).await.unwrap().unwrap();
+    drop(prepared.store().await.unwrap());
+    // A worker that died in between has left nothing that the next one could meet.
+    let progress = cluster.drain.step(&all(), |_| {}).await.unwrap();
+    assert_eq!((progress.rows, progress.replayed), (23, 3));
+    assert_eq!(progress.rejected.all(), 0);
+    for (number, answer) in (0..20).zip(answers) {
+        let (beat, at) = (heartbeat::channel(number), position(&answer.unwrap()));
+        under.log.stored(beat, at, WITHIN).await.unwrap();
+        let stored = under.entries.epoch_of(beat, at.seq).await.unwrap();
+        assert_eq!(stored, None, "{number}");
+    }
+    assert_eq!(under.history(channel).await.len(), 3);
+    assert_eq!(queue::depth(&cluster.redis).await.unwrap().entries, 0);
+}
+
+#[tokio::test]
 async fn what_cannot_be_read_becomes_a_tombstone_and_its_neighbours_are_stored() {
     let under = Under::redis().await;
     let (channel, ann) = under.joined().await;
@@ -107,8 +140,8 @@ async fn what_cannot_be_read_becomes_a_tombstone_and_its_neighbours_are_stored()
         "ann: body 0",
     ];
     assert_eq!(under.history(channel).await, said);
-    let progress = cluster.drain.step(&all()).await.unwrap();
-    assert_eq!((progress.rows, progress.rejected), (5, 2));
+    let progress = cluster.drain.step(&all(), |_| {}).await.unwrap();
+    assert_eq!((progress.rows, progress.rejected.unreadable), (5, 2));
     assert_eq!(under.history(channel).await, said);
     let rejected = queue::rejected(&cluster.postgres, 10).await.unwrap();
     let mut raw: Vec<_> = rejected
@@ -128,8 +161,8 @@ async fn what_the_database_refuses_is_found_among_its_neighbours() {
     under.fixture.execute(sql).await;
     under.chat(channel, ann, 7).await;
     let cluster = under.cluster.as_ref().unwrap();
-    let progress = cluster.drain.step(&all()).await.unwrap();
-    assert_eq!((progress.rows, progress.rejected), (8, 1));
+    let progress = cluster.drain.step(&all(), |_| {}).await.unwrap();
+    assert_eq!((progress.rows, progress.rejected.unreadable), (8, 1));
     let history = under.history(channel).await;
     let tombstones = history.iter().filter(|it| *it == "tombstone").count();
     assert_eq!(
@@ -156,7 +189,7 @@ async fn a_message_that_was_accepted_twice_stays_one_message() {
     under.chat(channel, ann, 1).await;
     let prepared = cluster.drain.prepare(&all()).await.unwrap().unwrap();
     drop(prepared.store().await.unwrap());
-    let replayed = cluster.drain.step(&all()).await.unwrap();
+    let replayed = cluster.drain.step(&all(), |_| {}).await.unwrap();
     assert_eq!((replayed.rows, replayed.replayed), (2, 2));
     let said = ["ann joined", "ann: once", "tombstone", "ann: body 0"];
     assert_eq!(under.history(channel).await, said);

@@ -2,7 +2,7 @@
 
 use banter_protocol::entry::Level;
 use banter_protocol::id::{ChannelId, Position};
-use banter_storage::log::{Change, RedisLog, Refused};
+use banter_storage::log::{Change, Log, RedisLog, Refused};
 use banter_storage::{Durability, Redis};
 
 use super::fixture::{Under, WITHIN, key, position};
@@ -15,9 +15,11 @@ async fn a_restart_that_loses_nothing_changes_no_number() {
     under.drain().await;
     let message = under.say(channel, ann, "waiting").await;
     let first = under.one(message.clone()).await.unwrap();
+    assert_eq!(changes(&under), [0, 0, 0], "the first epoch is no change");
     under.restart().await;
     let again = under.one(message).await.unwrap();
     assert_eq!(position(&again), position(&first));
+    assert_eq!(changes(&under), [16, 0, 0]);
     let next = under
         .one(under.say(channel, ann, "after").await)
         .await
@@ -116,6 +118,7 @@ async fn an_emptied_redis_goes_on_after_the_database() {
         .command::<()>(&["FLUSHALL"]);
     let batch = vec![under.join(channel, ann).await, stored, lost];
     let answers = under.all(batch).await;
+    assert_eq!(changes(&under), [0, 16, 0]);
     let answers: Vec<_> = answers.into_iter().map(Result::unwrap).collect();
     assert_eq!((answers[0].seq, answers[0].level), (1, Level::Stored));
     assert_eq!(position(&answers[1]), position(&first));
@@ -180,6 +183,7 @@ async fn an_epoch_that_somebody_began_and_left_is_repaired() {
         assert_eq!(heads[&channel].epoch, opened);
         under.drain().await;
     }
+    assert!(changes(&under)[2] >= 2, "{:?}", changes(&under));
     assert_eq!(under.history(channel).await.len(), 4);
 }
 
@@ -245,6 +249,14 @@ async fn whoever_waits_for_another_channel_is_not_disturbed() {
     // Touched by nobody in this epoch, it is as it was.
     let newest = under.newest(channel).await;
     assert_eq!((newest.records.len(), newest.complete), (1, true));
+}
+
+/// Shards for which another epoch began: restarted, emptied, unfinished.
+fn changes(under: &Under) -> [u64; 3] {
+    let Log::Redis(log) = &under.log else {
+        unreachable!()
+    };
+    log.epoch_changes().map(|(_, shards)| shards)
 }
 
 const fn at(seq: u64, epoch: u64) -> Position {

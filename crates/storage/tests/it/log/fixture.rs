@@ -236,7 +236,7 @@ impl Under {
         let shards: Vec<_> = Shard::all().collect();
         let mut rows = 0;
         loop {
-            let progress = cluster.drain.step(&shards).await.unwrap();
+            let progress = cluster.drain.step(&shards, |_| {}).await.unwrap();
             if progress.rows == 0 {
                 return rows;
             }

@@ -10,10 +10,32 @@ use uuid::Uuid;
 
 use crate::entries::{Conflict, Record, Standing, write};
 use crate::error::{Error, Result};
+use crate::heartbeat;
+use crate::log::redis::drain::Rejects;
 use crate::log::redis::epochs::Era;
 use crate::log::redis::record::{self, Stamp};
 use crate::log::redis::shard::Shard;
 use crate::postgres::{Postgres, row};
+
+/// Why an entry cannot be stored.
+#[derive(Debug)]
+enum Reason {
+    Unreadable(String),
+    NumberTaken { epoch: Epoch },
+    SentBefore { first: Seq },
+}
+
+impl std::fmt::Display for Reason {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Unreadable(why) => f.write_str(why),
+            Self::NumberTaken { epoch } => {
+                write!(f, "another entry of epoch {epoch} has its number")
+            }
+            Self::SentBefore { first } => write!(f, "it was sent before, as number {first}"),
+        }
+    }
+}
 
 /// An entry as it was taken.
 #[derive(Debug)]
@@ -23,7 +45,7 @@ pub(super) struct Taken {
     pub(super) record: Record,
     raw: Vec<u8>,
     /// Why a tombstone goes there instead.
-    rejected: Option<String>,
+    rejected: Option<Reason>,
     /// Whether its shard has another epoch: it was not written.
     fenced: bool,
 }
@@ -42,12 +64,12 @@ impl Taken {
             shard,
             record,
             raw,
-            rejected: undecodable.map(|reason| reason.to_string()),
+            rejected: undecodable.map(|why| Reason::Unreadable(why.to_string())),
             fenced: false,
         }
     }
 
-    fn reject(&mut self, reason: String) {
+    fn reject(&mut self, reason: Reason) {
         let entry = &self.record.entry;
         let stamp = Stamp {
             seq: entry.seq,
@@ -64,7 +86,7 @@ impl Taken {
 pub(super) struct Batch {
     taken: Vec<Taken>,
     pub(super) replayed: usize,
-    pub(super) rejected: usize,
+    pub(super) rejected: Rejects,
 }
 
 impl Batch {
@@ -72,7 +94,11 @@ impl Batch {
         Self {
             taken,
             replayed: 0,
-            rejected: 0,
+            rejected: Rejects {
+                unreadable: 0,
+                number_taken: 0,
+                sent_before: 0,
+            },
         }
     }
 
@@ -81,9 +107,9 @@ impl Batch {
         self.taken.iter().filter(|taken| !taken.fenced)
     }
 
-    /// Whether some shards are not this epoch's any more.
-    pub(super) fn fenced_off(&self) -> bool {
-        self.taken.iter().any(|taken| taken.fenced)
+    /// What was not written because its shard is not this epoch's any more.
+    pub(super) fn fenced(&self) -> impl Iterator<Item = &Taken> {
+        self.taken.iter().filter(|taken| taken.fenced)
     }
 
     pub(super) async fn store(&mut self, postgres: &Postgres, era: &Era) -> Result<()> {
@@ -102,14 +128,26 @@ impl Batch {
                     parts.push(part.start..middle);
                 }
                 Err(Error::Corrupt(reason)) if taken[0].rejected.is_none() => {
-                    taken[0].reject(reason);
+                    taken[0].reject(Reason::Unreadable(reason));
                     parts.push(part);
                 }
                 Err(error) => return Err(error),
             }
         }
-        self.rejected = self.kept().filter(|taken| taken.rejected.is_some()).count();
+        self.rejected = self.rejects();
         Ok(())
+    }
+
+    fn rejects(&self) -> Rejects {
+        let mut rejects = Rejects::default();
+        for reason in self.kept().filter_map(|taken| taken.rejected.as_ref()) {
+            match reason {
+                Reason::Unreadable(_) => rejects.unreadable += 1,
+                Reason::NumberTaken { .. } => rejects.number_taken += 1,
+                Reason::SentBefore { .. } => rejects.sent_before += 1,
+            }
+        }
+        rejects
     }
 }
 
@@ -144,6 +182,8 @@ async fn store(connection: &mut PgConnection, era: &Era, taken: &mut [Taken]) ->
             reject(&mut transaction, era, it, reason).await?;
         }
     }
+    let channels = taken.iter().map(|it| it.record.entry.channel);
+    heartbeat::delete(&mut transaction, channels).await?;
     transaction.commit().await?;
     Ok(replayed)
 }
@@ -176,7 +216,7 @@ async fn fence(connection: &mut PgConnection, era: &Era, taken: &mut [Taken]) ->
 }
 
 /// Why a tombstone must take the entry's place; `None`: it is there already.
-fn settle(record: &Record, conflict: Conflict) -> Option<String> {
+fn settle(record: &Record, conflict: Conflict) -> Option<Reason> {
     let (channel, seq) = (conflict.channel, conflict.seq);
     match conflict.standing {
         Standing::Same => None,
@@ -190,16 +230,21 @@ fn settle(record: &Record, conflict: Conflict) -> Option<String> {
         Standing::Other(found) => {
             let epoch = found.entry.epoch;
             tracing::error!(%channel, seq, epoch, "another entry has this number already");
-            Some(format!("another entry of epoch {epoch} has its number"))
+            Some(Reason::NumberTaken { epoch })
         }
         Standing::Sent(at) => {
             tracing::error!(%channel, seq, first = at.seq, "a message was accepted twice");
-            Some(format!("it was sent before, as number {}", at.seq))
+            Some(Reason::SentBefore { first: at.seq })
         }
     }
 }
 
-async fn reject(connection: &mut PgConnection, era: &Era, it: &Taken, reason: &str) -> Result<()> {
+async fn reject(
+    connection: &mut PgConnection,
+    era: &Era,
+    it: &Taken,
+    reason: &Reason,
+) -> Result<()> {
     let entry = &it.record.entry;
     sqlx::query(
         "INSERT INTO rejected (shard, channel, seq, epoch, raw, reason, at) \
@@ -212,7 +257,7 @@ async fn reject(connection: &mut PgConnection, era: &Era, it: &Taken, reason: &s
     .bind(row::stored(entry.seq))
     .bind(row::stored(era.epoch(it.shard)))
     .bind(&it.raw)
-    .bind(reason)
+    .bind(reason.to_string())
     .execute(connection)
     .await?;
     Ok(())

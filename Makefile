@@ -6,7 +6,7 @@ ARGS ?=
 VALKEY := crates/banter/tests/clients/.venv
 BINARY := $(abspath $(or $(CARGO_TARGET_DIR),target))/debug/banter
 
-.PHONY: help run cluster observe test alarms bench format
+.PHONY: help run cluster observe test alarms bench bench-cluster format
 
 help:
 	@echo 'make run      build Banter and start it on http://127.0.0.1:8080'
@@ -15,6 +15,7 @@ help:
 	@echo 'make test     check the formatting and the lints, and run all tests'
 	@echo 'make alarms   break a watched cluster; every alert must fire, and clear'
 	@echo 'make bench    measure speed and memory (some ten minutes)'
+	@echo 'make bench-cluster   the same of a cluster on this machine (some ten minutes)'
 	@echo 'make format   format the code'
 
 run:
@@ -54,6 +55,12 @@ bench:
 	@echo 'Measuring: some ten minutes. Leave the machine alone meanwhile.' >&2
 	@cargo build --release --locked --quiet -p banter
 	@exec cargo run --release --locked --quiet -p banter-lab --bin bench -- $(ARGS)
+
+bench-cluster:
+	@scripts/install.sh bench-cluster
+	@echo 'Measuring: some ten minutes. Leave the machine alone meanwhile.' >&2
+	@cargo build --release --locked --quiet -p banter
+	@exec cargo run --release --locked --quiet -p banter-lab --bin bench -- --cluster $(ARGS)
 
 format:
 	cargo fmt --all

@@ -6,11 +6,12 @@
 #   scripts/install.sh observe   also Prometheus, Alertmanager and four exporters
 #   scripts/install.sh test      all of that, rustfmt, clippy, Node, Python and Chromium
 #   scripts/install.sh bench     Rust, a C compiler and Python, whose SQLite is the yardstick
+#   scripts/install.sh bench-cluster   what a cluster needs, and psql
 #
 # Nothing is installed that is there already, and nothing is fetched then.
 set -eu
 
-target="${1:?which target: run, cluster, observe, test or bench}"
+target="${1:?which target: run, cluster, observe, test, bench or bench-cluster}"
 cd "$(dirname "$0")/.."
 
 say() { echo "install: $*" >&2; }
@@ -53,7 +54,7 @@ case "$target" in
 test | bench) have python3 || need python3 ;;
 esac
 case "$target" in
-cluster | observe | test)
+cluster | observe | test | bench-cluster)
     # The cluster runs servers of its own, on ports that it finds free; what Debian starts of these
     # packages is left alone.
     have redis-server || have valkey-server || need redis-server
@@ -61,6 +62,9 @@ cluster | observe | test)
     have postgres || ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 || need postgresql
     ;;
 esac
+if [ "$target" = bench-cluster ]; then
+    have psql || need postgresql-client
+fi
 case "$target" in
 observe | test)
     for package in prometheus prometheus-alertmanager prometheus-redis-exporter \

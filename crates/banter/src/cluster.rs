@@ -27,9 +27,9 @@ use clap::{Args, Subcommand, ValueEnum};
 
 use crate::{print, run_async};
 use control::Request;
-use job::Role;
 
 pub(crate) use self::directory::Directory;
+pub(crate) use self::job::Role;
 pub(crate) use self::status::Status;
 
 /// Most processes of a role on one machine: beyond it they only share what there is.

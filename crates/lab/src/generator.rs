@@ -17,11 +17,10 @@ use anyhow::{Context as _, Result};
 use banter_protocol::id::ChannelId;
 use rustix::buffer::spare_capacity;
 use rustix::event::{Timespec, epoll};
-use rustix::process::Pid;
 
 use self::connection::Connection;
 use self::tally::Tally;
-use crate::process::{Cost, Look};
+use crate::process::{Cost, Look, Server};
 use crate::statistics::Times;
 
 pub use self::pace::Pace;
@@ -178,8 +177,8 @@ struct Channel {
 
 /// Sockets and what they have seen.
 pub struct Generator {
-    server: SocketAddr,
-    process: Pid,
+    addresses: Vec<SocketAddr>,
+    server: Server,
     epoll: OwnedFd,
     events: Vec<epoll::Event>,
     buffer: Vec<u8>,
@@ -192,11 +191,12 @@ pub struct Generator {
 }
 
 impl Generator {
-    /// A generator for a server, which is that process, with these channels.
+    /// A generator for a server of these processes, with these channels. Sockets are spread evenly
+    /// over its addresses.
     ///
     /// # Errors
     /// The system refuses.
-    pub fn new(server: SocketAddr, process: Pid, channels: &[ChannelId]) -> Result<Self> {
+    pub fn new(addresses: &[SocketAddr], server: Server, channels: &[ChannelId]) -> Result<Self> {
         let channel = |id: &ChannelId| Channel {
             id: id.to_string(),
             senders: Vec::new(),
@@ -207,8 +207,8 @@ impl Generator {
             refused: 0,
         };
         Ok(Self {
+            addresses: addresses.to_vec(),
             server,
-            process,
             epoll: epoll::create(epoll::CreateFlags::CLOEXEC).context("poll sockets")?,
             events: Vec::with_capacity(EVENTS_MAX),
             buffer: vec![0; READ_BYTES],
@@ -225,7 +225,7 @@ impl Generator {
     /// # Errors
     /// One cannot connect, or is refused.
     pub fn open(&mut self, seats: &[Seat]) -> Result<()> {
-        for (number, connection) in open::all(self.server, seats, &self.channels)? {
+        for (number, connection) in open::all(&self.addresses, seats, &self.channels)? {
             let seat = &seats[number];
             let key = self.connections.len();
             if let Some(channel) = seat.sends {
@@ -254,9 +254,9 @@ impl Generator {
         let mut schedule = load.pace.schedule(start, load);
         self.work(measured, &mut schedule, load)?;
         self.tally.measure(measured, end);
-        let (before, look) = (self.tally.clone(), Look::take(self.process)?);
+        let (before, look) = (self.tally.clone(), Look::take(&self.server)?);
         self.work(end, &mut schedule, load)?;
-        let cost = look.cost(self.process)?;
+        let cost = look.cost(&self.server)?;
         let (deliveries, acked) = (self.tally.deliveries, self.tally.acked);
         self.drain()?;
         self.look_for_faults();

@@ -13,6 +13,10 @@ pub mod http;
 
 pub mod service;
 
+pub mod cluster;
+
+pub mod scrape;
+
 pub mod process;
 
 pub mod machine;

@@ -1,16 +1,20 @@
 //! What is measured: one function a row of the table.
 
 mod broadcast;
+mod cluster;
 mod hold;
 mod read;
 
 use anyhow::{Context as _, Result};
+use banter_protocol::id::ChannelId;
 
 use crate::generator::{Generator, Run, Seat};
 use crate::process::Cores;
 use crate::report::Outcome;
-use crate::seed::{Directory, Roster, Seeds};
+use crate::seed::{Directory, Roster, SMALL, SMALL_MEMBERS, Seeds};
 use crate::service::Service;
+
+pub use self::cluster::ROWS as CLUSTER;
 
 /// Sockets of a load that read every frame: enough for a p99 of all, few enough to cost nothing.
 const WATCHERS: usize = 64;
@@ -44,7 +48,7 @@ impl Row {
     }
 }
 
-/// All rows, in the order of the table.
+/// The rows of one process, in the order of the table.
 pub const ALL: &[Row] = &[
     Row {
         name: "room",
@@ -165,26 +169,51 @@ impl Bench {
 impl Stage {
     fn generator(&self, channels: &[&str]) -> Result<Generator> {
         let channels: Result<Vec<_>> = channels.iter().map(|c| self.roster.channel(c)).collect();
-        Generator::new(self.service.address(), self.service.process(), &channels?)
+        Generator::new(
+            &[self.service.address()],
+            self.service.process().into(),
+            &channels?,
+        )
     }
+}
 
-    /// Seats of `b0000` … in channel 0 of a load: some send, some watch, the others count.
-    fn members(&self, count: usize, senders: usize) -> Result<Vec<Seat>> {
-        let (nth_sends, nth_watches) = (count / senders, count.div_ceil(WATCHERS));
-        (0..count)
-            .map(|number| {
-                let token = self.roster.token(&format!("b{number:04}"))?;
-                let seat = Seat::listener(token, &[0]);
-                Ok(if number % nth_sends == 0 {
-                    seat.sending(0)
-                } else if number % nth_watches == 0 {
-                    seat.watching()
-                } else {
-                    seat
-                })
+/// Seats of `b0000` … in channel 0 of a load: some send, some watch, the others count. Those who
+/// send are spread over the addresses of a load, too.
+fn members(roster: &Roster, count: usize, senders: usize) -> Result<Vec<Seat>> {
+    let (nth_sends, nth_watches) = (count / senders, count.div_ceil(WATCHERS));
+    (0..count)
+        .map(|number| {
+            let token = roster.token(&format!("b{number:04}"))?;
+            let seat = Seat::listener(token, &[0]);
+            let (group, place) = (number / nth_sends, number % nth_sends);
+            Ok(if place == group % nth_sends {
+                seat.sending(0)
+            } else if number % nth_watches == 0 {
+                seat.watching()
+            } else {
+                seat
             })
-            .collect()
+        })
+        .collect()
+}
+
+/// The small channels, and so many members of each, one of whom sends.
+fn small(roster: &Roster, members: usize) -> Result<(Vec<ChannelId>, Vec<Seat>)> {
+    let channels = (0..SMALL).map(|number| roster.channel(&format!("small{number}")));
+    let mut seats = Vec::new();
+    for channel in 0..SMALL {
+        for member in 0..members {
+            let user = format!("b{:04}", channel * SMALL_MEMBERS + member);
+            let seat = Seat::listener(roster.token(&user)?, &[channel]);
+            // They are spread over the addresses of a load.
+            seats.push(if member == channel % members {
+                seat.sending(channel)
+            } else {
+                seat
+            });
+        }
     }
+    Ok((channels.collect::<Result<_>>()?, seats))
 }
 
 /// Notes what went wrong in a run.

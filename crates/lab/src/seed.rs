@@ -3,7 +3,9 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, Result};
@@ -11,8 +13,10 @@ use banter_protocol::id::ChannelId;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
+use crate::cluster::Cluster;
 use crate::generator::{Generator, Load, Pace, Seat};
 use crate::http::{self, Http};
+use crate::process::Server;
 use crate::service::Service;
 
 /// Every account's password; what it guards is gone with the directory.
@@ -102,6 +106,51 @@ impl Roster {
     }
 }
 
+/// How the server of a directory is run.
+#[derive(Debug, Clone, Copy)]
+enum Kind {
+    One,
+    Cluster,
+}
+
+/// A server that fills a directory.
+enum Host {
+    One(Service),
+    Cluster(Cluster, SocketAddr),
+}
+
+impl Host {
+    fn start(kind: Kind, binary: &Path, directory: &Path) -> Result<Self> {
+        if matches!(kind, Kind::One) {
+            return Service::start(binary, directory).map(Self::One);
+        }
+        let cluster = Cluster::start(binary, directory, 1, 1)?;
+        let balancer = cluster.status()?.addresses("nginx").first().copied();
+        Ok(Self::Cluster(cluster, balancer.context("find NGINX")?))
+    }
+
+    const fn address(&self) -> SocketAddr {
+        match self {
+            Self::One(service) => service.address(),
+            Self::Cluster(_, balancer) => *balancer,
+        }
+    }
+
+    fn server(&self) -> Result<Server> {
+        Ok(match self {
+            Self::One(service) => service.process().into(),
+            Self::Cluster(cluster, _) => cluster.status()?.server(),
+        })
+    }
+
+    fn stop(self) -> Result<()> {
+        match self {
+            Self::One(service) => service.stop(),
+            Self::Cluster(cluster, _) => cluster.stop(),
+        }
+    }
+}
+
 /// The place of all directories, and the binary that fills them.
 #[derive(Debug, Clone)]
 pub struct Seeds {
@@ -160,13 +209,28 @@ impl Seeds {
     /// # Errors
     /// It cannot be made.
     pub fn people(&self) -> Result<(Directory, Roster)> {
-        let seed = self.seed("people", None, fill_people)?;
-        let copy = Directory {
-            path: self.home.join(format!("run-{}", std::process::id())),
-            keep: self.keep,
-        };
+        let seed = self.seed("people", Kind::One, None, fill_everybody)?;
+        let copy = self.run();
         copy_flat(&seed, copy.path())?;
         Ok((copy, Roster::read(&seed)?))
+    }
+
+    /// A copy of a cluster's directory, with all accounts and channels but the idle ones.
+    ///
+    /// # Errors
+    /// It cannot be made.
+    pub fn cluster(&self) -> Result<(Directory, Roster)> {
+        let seed = self.seed("cluster", Kind::Cluster, None, fill_people)?;
+        let copy = self.run();
+        copy_all(&seed, copy.path())?;
+        Ok((copy, Roster::read(&seed)?))
+    }
+
+    fn run(&self) -> Directory {
+        Directory {
+            path: self.home.join(format!("run-{}", std::process::id())),
+            keep: self.keep,
+        }
     }
 
     /// The directory with a million entries, which is only read.
@@ -174,8 +238,8 @@ impl Seeds {
     /// # Errors
     /// It cannot be made.
     pub fn million(&self) -> Result<(PathBuf, Roster)> {
-        let people = self.seed("people", None, fill_people)?;
-        let seed = self.seed("million", Some(&people), fill_million)?;
+        let people = self.seed("people", Kind::One, None, fill_everybody)?;
+        let seed = self.seed("million", Kind::One, Some(&people), fill_million)?;
         let roster = Roster::read(&seed)?;
         Ok((seed, roster))
     }
@@ -184,11 +248,12 @@ impl Seeds {
     fn seed(
         &self,
         name: &str,
+        kind: Kind,
         base: Option<&Path>,
-        fill: impl FnOnce(&Service, &Path) -> Result<()>,
+        fill: impl FnOnce(&Host, &Path) -> Result<()>,
     ) -> Result<PathBuf> {
         let path = self.home.join(format!("{name}-{VERSION}"));
-        match self.refresh(&path) {
+        match self.refresh(kind, &path) {
             Ok(()) => return Ok(path),
             Err(error) if path.exists() => {
                 eprintln!("making {} anew: {error:#}", path.display());
@@ -205,27 +270,27 @@ impl Seeds {
             Some(base) => copy_flat(base, &unfinished)?,
             None => fs::create_dir_all(&unfinished).context("make a directory")?,
         }
-        let service = Service::start(&self.binary, &unfinished)?;
-        fill(&service, &unfinished)?;
-        service.stop()?;
+        let host = Host::start(kind, &self.binary, &unfinished)?;
+        fill(&host, &unfinished)?;
+        host.stop()?;
         fs::rename(&unfinished, &path).context("keep the directory")?;
         Ok(path)
     }
 
     /// Renews the tokens of a kept directory where they end soon.
-    fn refresh(&self, path: &Path) -> Result<()> {
+    fn refresh(&self, kind: Kind, path: &Path) -> Result<()> {
         let mut roster = Roster::read(path)?;
         if roster.expires_s > now_s() + TOKENS_LAST_S {
             return Ok(());
         }
-        let service = Service::start(&self.binary, path)?;
+        let host = Host::start(kind, &self.binary, path)?;
         let users: Vec<_> = roster.users.into_iter().collect();
-        let renewed = together(&service, &users, |http, (name, tokens)| {
+        let renewed = together(host.address(), &users, |http, (name, tokens)| {
             let body = json!({ "refresh_token": tokens.refresh_token }).to_string();
             let answer = http.ask("POST", "/v1/auth/refresh", "", &body)?;
             Ok((name.clone(), answer.json::<Tokens>()?))
         });
-        service.stop()?;
+        host.stop()?;
         roster.users = renewed?.into_iter().collect();
         roster.expires_s = expiry(&roster.users);
         roster.write(path)
@@ -244,61 +309,60 @@ fn expiry(users: &BTreeMap<String, Tokens>) -> u64 {
 
 /// Does something for each item, over several connections.
 fn together<T: Sync, R: Send>(
-    service: &Service,
+    server: SocketAddr,
     items: &[T],
     work: impl Fn(&mut Http, &T) -> Result<R> + Sync,
 ) -> Result<Vec<R>> {
-    let connect = || Http::connect(service.address());
+    let connect = || Http::connect(server);
     http::together(connect, CALLERS, items, work)
 }
 
-fn fill_people(service: &Service, path: &Path) -> Result<()> {
-    let names = (0..USERS).map(|n| format!("b{n:04}"));
-    let names: Vec<_> = names
-        .chain((0..IDLERS).map(|n| format!("i{n:04}")))
-        .collect();
-    let registered = together(service, &names, |http, name| {
+/// Registers accounts; fills the roster with them.
+fn register(server: SocketAddr, roster: &mut Roster, names: &[String]) -> Result<()> {
+    let registered = together(server, names, |http, name| {
         let body = json!({ "username": name, "password": PASSWORD }).to_string();
         let answer = http.ask("POST", "/v1/auth/register", "", &body)?;
         Ok((name.clone(), answer.json::<Tokens>()?))
     })?;
-    let mut roster = Roster {
-        users: registered.into_iter().collect(),
-        ..Roster::default()
-    };
+    roster.users.extend(registered);
     roster.expires_s = expiry(&roster.users);
+    Ok(())
+}
+
+fn fill_people(host: &Host, path: &Path) -> Result<()> {
+    let (server, mut roster) = (host.address(), Roster::default());
+    let names: Vec<_> = (0..USERS).map(|n| format!("b{n:04}")).collect();
+    register(server, &mut roster, &names)?;
     let mut seats = Vec::new();
-    make(service, &mut roster, "room", "b", 0..ROOM, &mut seats)?;
-    make(service, &mut roster, "hundred", "b", 0..HUNDRED, &mut seats)?;
+    make(server, &mut roster, "room", "b", 0..ROOM, &mut seats)?;
+    make(server, &mut roster, "hundred", "b", 0..HUNDRED, &mut seats)?;
     for number in 0..SMALL {
         let members = number * SMALL_MEMBERS..(number + 1) * SMALL_MEMBERS;
-        make(
-            service,
-            &mut roster,
-            &format!("small{number}"),
-            "b",
-            members,
-            &mut seats,
-        )?;
+        let name = format!("small{number}");
+        make(server, &mut roster, &name, "b", members, &mut seats)?;
     }
+    join(server, &roster, &seats)?;
+    roster.write(path)
+}
+
+fn fill_everybody(host: &Host, path: &Path) -> Result<()> {
+    fill_people(host, path)?;
+    let (server, mut roster) = (host.address(), Roster::read(path)?);
+    let names: Vec<_> = (0..IDLERS).map(|n| format!("i{n:04}")).collect();
+    register(server, &mut roster, &names)?;
+    let mut seats = Vec::new();
     for number in 0..IDLE_ALL {
         let members = 0..if number < IDLE { IDLERS } else { 1 };
-        make(
-            service,
-            &mut roster,
-            &format!("idle{number}"),
-            "i",
-            members,
-            &mut seats,
-        )?;
+        let name = format!("idle{number}");
+        make(server, &mut roster, &name, "i", members, &mut seats)?;
     }
-    join(service, &roster, &seats)?;
+    join(server, &roster, &seats)?;
     roster.write(path)
 }
 
 /// Makes a channel, and notes who is to join it: all but the first, who owns it.
 fn make(
-    service: &Service,
+    server: SocketAddr,
     roster: &mut Roster,
     channel: &str,
     prefix: &str,
@@ -309,15 +373,15 @@ fn make(
     let owner = members.next().context("a channel has members")?;
     let body = json!({ "name": channel }).to_string();
     let token = roster.token(&owner)?;
-    let answer = Http::connect(service.address())?.ask("POST", "/v1/channels", token, &body)?;
+    let answer = Http::connect(server)?.ask("POST", "/v1/channels", token, &body)?;
     let id = answer.json::<Made>()?.id;
     roster.channels.insert(channel.to_owned(), id);
     seats.extend(members.map(|member| (member, id)));
     Ok(())
 }
 
-fn join(service: &Service, roster: &Roster, seats: &[(String, ChannelId)]) -> Result<()> {
-    together(service, seats, |http, (user, channel)| {
+fn join(server: SocketAddr, roster: &Roster, seats: &[(String, ChannelId)]) -> Result<()> {
+    together(server, seats, |http, (user, channel)| {
         let path = format!("/v1/channels/{channel}/subscription");
         let answer = http.ask("PUT", &path, roster.token(user)?, "")?;
         answer.json::<serde::de::IgnoredAny>()
@@ -338,19 +402,19 @@ pub fn join_idle(service: &Service, roster: &Roster) -> Result<()> {
         let path = format!("/v1/channels/{channel}/subscription");
         Http::connect(service.address())?.ask("PUT", &path, first, "")?;
     }
-    join(service, roster, &seats)
+    join(service.address(), roster, &seats)
 }
 
-fn fill_million(service: &Service, path: &Path) -> Result<()> {
+fn fill_million(host: &Host, path: &Path) -> Result<()> {
     /// Authors: a history of one author is a rare one.
     const AUTHORS: usize = 8;
-    let mut roster = Roster::read(path)?;
+    let (server, mut roster) = (host.address(), Roster::read(path)?);
     for (name, messages) in [("long", LONG), ("short", SHORT)] {
         let mut seats = Vec::new();
-        make(service, &mut roster, name, "b", 0..AUTHORS, &mut seats)?;
-        join(service, &roster, &seats)?;
+        make(server, &mut roster, name, "b", 0..AUTHORS, &mut seats)?;
+        join(server, &roster, &seats)?;
         let channels = [roster.channel(name)?];
-        let mut generator = Generator::new(service.address(), service.process(), &channels)?;
+        let mut generator = Generator::new(&[server], host.server()?, &channels)?;
         let seats: Result<Vec<_>> = (0..AUTHORS)
             .map(|user| {
                 let token = roster.token(&format!("b{user:04}"))?;
@@ -390,5 +454,15 @@ fn copy_flat(from: &Path, to: &Path) -> Result<()> {
             fs::copy(entry.path(), to.join(entry.file_name())).context("copy a directory")?;
         }
     }
+    Ok(())
+}
+
+/// Copies a whole directory, with the owners of what is in it where this user may set them.
+fn copy_all(from: &Path, to: &Path) -> Result<()> {
+    if to.exists() {
+        fs::remove_dir_all(to).with_context(|| format!("remove {}", to.display()))?;
+    }
+    let copied = Command::new("cp").arg("-a").arg(from).arg(to).status();
+    anyhow::ensure!(copied.context("start cp")?.success(), "cp failed");
     Ok(())
 }

@@ -16,7 +16,8 @@ const SOCKETS: usize = 40;
 fn load(lie: Lie, load: &Load) -> Run {
     let server = Null::start(lie);
     let me = rustix::process::getpid();
-    let mut generator = Generator::new(server.address(), me, &[server.channel()]).unwrap();
+    let mut generator =
+        Generator::new(&[server.address()], me.into(), &[server.channel()]).unwrap();
     let seats: Vec<_> = (0..SOCKETS)
         .map(|number| {
             let token = if number == 1 { DECEIVED } else { "token" };

@@ -16,7 +16,7 @@ use banter_server::Settings;
 use banter_storage::log::queue;
 use clap::Args;
 
-use crate::cluster::{self, Directory, Status};
+use crate::cluster::{self, Directory, Role, Status};
 use crate::usage::Wrong;
 use crate::{data_dir, database, run_async};
 
@@ -165,6 +165,17 @@ pub(super) fn keeps_its_size(size: &Size, directory: &Directory) -> Result<(), W
     Err(Wrong(format!(
         "{flag}: a cluster runs in {root} already; banter cluster scale changes it"
     )))
+}
+
+/// Where people reach it on this machine: its public URL may be good elsewhere only.
+///
+/// # Errors
+/// It has no load balancer.
+pub(super) fn url(status: &Status) -> Result<String> {
+    let balancer = status.processes.iter().find(|it| it.role == Role::Nginx);
+    let listen = balancer.and_then(|balancer| balancer.listen.as_ref());
+    let listen = listen.context("the cluster has no NGINX")?;
+    Ok(format!("http://{listen}"))
 }
 
 /// Asks for everything that waits between the gateways of these settings and their database.

@@ -181,7 +181,7 @@ impl Target {
         };
         let settings = location.load(Vec::new())?.settings;
         let roster = Roster::open(&directory.root().join("load.json"))?;
-        let url = status.url.clone();
+        let url = cluster::url(&status)?;
         let again = move || Ok(cluster::watched(crate::cluster::status(&directory)?));
         let watched = cluster::watched(status);
         let mut set = there(&url, roster, generator)?;

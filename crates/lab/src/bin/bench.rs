@@ -7,12 +7,12 @@ use anyhow::{Context as _, Result, bail};
 use banter_lab::machine::Machine;
 use banter_lab::process::raise_descriptors;
 use banter_lab::report::{Outcome, Report, table};
-use banter_lab::row::{ALL, Bench, Row};
+use banter_lab::row::{ALL, Bench, CLUSTER, Row};
 use banter_lab::seed::Seeds;
 use banter_lab::service;
 use clap::Parser;
 
-/// Measure the speed and memory of the server
+/// Measure the speed and memory of the server, or of a cluster
 ///
 /// Starts the release binary beside this program (or `BANTER_BIN`), on data directories below
 /// --dir. Accounts, channels and a database of a million entries are made there once, which takes
@@ -20,6 +20,9 @@ use clap::Parser;
 #[derive(Debug, Parser)]
 #[command(name = "bench")]
 struct Arguments {
+    /// Measure a cluster instead: Redis, PostgreSQL and NGINX are started with it
+    #[arg(long)]
+    cluster: bool,
     /// Only these rows
     #[arg(long, value_name = "ROW,…", value_delimiter = ',')]
     only: Vec<String>,
@@ -57,13 +60,14 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &Arguments) -> Result<()> {
+    let all = if arguments.cluster { CLUSTER } else { ALL };
     if arguments.list {
-        for row in ALL {
+        for row in all {
             say(&format!("{:<10} {}", row.name, row.work));
         }
         return Ok(());
     }
-    let rows = chosen(&arguments.only)?;
+    let rows = chosen(all, &arguments.only)?;
     let home = match &arguments.dir {
         Some(home) => home.clone(),
         None => beside()?,
@@ -108,11 +112,11 @@ fn measure(row: &Row, bench: &Bench, tries: usize) -> Result<Outcome> {
     Ok(outcome)
 }
 
-fn chosen(names: &[String]) -> Result<Vec<Row>> {
+fn chosen(all: &[Row], names: &[String]) -> Result<Vec<Row>> {
     if names.is_empty() {
-        return Ok(ALL.to_vec());
+        return Ok(all.to_vec());
     }
-    let find = |name: &String| ALL.iter().find(|row| row.name == name).copied();
+    let find = |name: &String| all.iter().find(|row| row.name == name).copied();
     match names.iter().find(|name| find(name).is_none()) {
         Some(unknown) => bail!("there is no row {unknown}; see --list"),
         None => Ok(names.iter().filter_map(find).collect()),

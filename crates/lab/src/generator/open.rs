@@ -34,7 +34,7 @@ struct Welcome {
 
 /// Connects all seats; each comes back with its number.
 pub(super) fn all(
-    server: SocketAddr,
+    addresses: &[SocketAddr],
     seats: &[Seat],
     channels: &[Channel],
 ) -> Result<Vec<(usize, Connection)>> {
@@ -43,7 +43,8 @@ pub(super) fn all(
     for together in numbers.chunks(TOGETHER) {
         let mut streams = Vec::new();
         for number in together {
-            streams.push(connect(server, *number, seats[*number].reads)?);
+            let address = addresses[number % addresses.len()];
+            streams.push(connect(address, *number, seats[*number].reads)?);
         }
         for stream in &mut streams {
             upgrade(stream)?;

@@ -285,7 +285,7 @@ impl<'a> Engine<'a> {
             }
             self.timers.pop();
             match timer {
-                Timer::Connect(user) => self.connect(user, at),
+                Timer::Connect(user) => self.come_back(user, at),
                 Timer::Refresh(user) => self.refresh(user),
             }
         }

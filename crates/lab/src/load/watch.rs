@@ -262,9 +262,9 @@ fn usage<'a>(root: i32, family: impl Iterator<Item = &'a i32>) -> Usage {
 
 fn accounts(watched: &[Watched], generators: &[i32]) -> Accounts {
     let machine = process::machine();
-    let parents = system::parents();
+    let parents = process::parents();
     let family = |watched: &Watched| -> BTreeMap<i32, Spent> {
-        let pids = system::family_among(watched.pid, &parents).into_iter();
+        let pids = process::family_among(watched.pid, &parents).into_iter();
         pids.filter_map(|pid| Some((pid, Spent::of(pid)?)))
             .collect()
     };

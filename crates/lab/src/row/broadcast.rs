@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::Result;
 use banter_protocol::close::Close;
 
-use super::{Bench, Placing, Stage, faults};
+use super::{Bench, Placing, Stage, faults, members, small};
 use crate::commit;
 use crate::generator::{Generator, Load, Pace, Run, Seat};
 use crate::report::{Figure, Outcome, Target};
@@ -23,7 +23,7 @@ const COMMITS: u32 = 500;
 pub(super) fn room(bench: &Bench) -> Result<Outcome> {
     let stage = bench.stage(Placing::Free)?;
     let mut generator = stage.generator(&["room"])?;
-    generator.open(&stage.members(ROOM, ROOM_SENDERS)?)?;
+    generator.open(&members(&stage.roster, ROOM, ROOM_SENDERS)?)?;
     let pace = Pace::Rate {
         per_second: 1_000.0,
         channels: 1,
@@ -44,7 +44,7 @@ pub(super) fn room(bench: &Bench) -> Result<Outcome> {
 pub(super) fn room_max(bench: &Bench) -> Result<Outcome> {
     let stage = bench.stage(Placing::Apart)?;
     let mut generator = stage.generator(&["room"])?;
-    generator.open(&stage.members(ROOM, ROOM_SENDERS)?)?;
+    generator.open(&members(&stage.roster, ROOM, ROOM_SENDERS)?)?;
     let run = generator.run(&Load::new(Pace::Window {
         messages: ROOM_WINDOW,
         channels: 1,
@@ -64,7 +64,7 @@ pub(super) fn durable(bench: &Bench) -> Result<Outcome> {
     let stage = bench.stage(Placing::Free)?;
     let mut commits = commit::times(stage.directory.path(), COMMITS)?;
     let mut generator = stage.generator(&["hundred"])?;
-    generator.open(&stage.members(HUNDRED, HUNDRED)?)?;
+    generator.open(&members(&stage.roster, HUNDRED, HUNDRED)?)?;
     let pace = Pace::Rate {
         per_second: 100.0,
         channels: 1,
@@ -139,7 +139,7 @@ pub(super) fn sends(bench: &Bench) -> Result<Outcome> {
 pub(super) fn slow(bench: &Bench) -> Result<Outcome> {
     let stage = bench.stage(Placing::Free)?;
     let mut generator = stage.generator(&["hundred"])?;
-    let seats = stage.members(HUNDRED, ROOM_SENDERS)?;
+    let seats = members(&stage.roster, HUNDRED, ROOM_SENDERS)?;
     generator.open(&seats)?;
     let load = Load {
         body_bytes: 1_024,
@@ -178,23 +178,12 @@ pub(super) fn slow(bench: &Bench) -> Result<Outcome> {
     Ok(outcome)
 }
 
-/// Sockets in every small channel, the first of which sends.
+/// Sockets in every small channel, one of which sends.
 fn small_channels(stage: &Stage, members: usize) -> Result<Generator> {
-    let names: Vec<_> = (0..SMALL).map(|number| format!("small{number}")).collect();
-    let names: Vec<_> = names.iter().map(String::as_str).collect();
-    let mut generator = stage.generator(&names)?;
-    let mut seats = Vec::new();
-    for channel in 0..SMALL {
-        for member in 0..members {
-            let user = format!("b{:04}", channel * SMALL_MEMBERS + member);
-            let seat = Seat::listener(stage.roster.token(&user)?, &[channel]);
-            seats.push(if member == 0 {
-                seat.sending(channel)
-            } else {
-                seat
-            });
-        }
-    }
+    let (channels, seats) = small(&stage.roster, members)?;
+    let service = &stage.service;
+    let server = service.process().into();
+    let mut generator = Generator::new(&[service.address()], server, &channels)?;
     generator.open(&seats)?;
     Ok(generator)
 }

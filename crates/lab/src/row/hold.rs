@@ -73,17 +73,18 @@ struct Held {
 
 fn held(stage: &Stage, connections: usize) -> Result<Held> {
     let process = stage.service.process();
+    let server = process.into();
     let empty = resident(process)?;
     let mut generator = connect(stage, connections)?;
     generator.idle(SETTLE)?;
     let fresh = resident(process)?.saturating_sub(empty);
-    let look = Look::take(process)?;
+    let look = Look::take(&server)?;
     generator.idle(ROUND)?;
     Ok(Held {
         empty,
         fresh,
         pinged: resident(process)?.saturating_sub(empty),
-        cores: look.cost(process)?.server_cores(),
+        cores: look.cost(&server)?.server_cores(),
         gone: generator.gone(),
     })
 }
@@ -102,13 +103,13 @@ fn connect(stage: &Stage, connections: usize) -> Result<Generator> {
 
 pub(super) fn handshake(bench: &Bench) -> Result<Outcome> {
     let stage = bench.stage(Placing::Free)?;
-    let process = stage.service.process();
+    let server = stage.service.process().into();
     // Whatever happens once has happened.
     drop(connect(&stage, 200)?);
     std::thread::sleep(SETTLE);
-    let look = Look::take(process)?;
+    let look = Look::take(&server)?;
     let generator = connect(&stage, HANDSHAKES)?;
-    let cost = look.cost(process)?;
+    let cost = look.cost(&server)?;
     drop(generator);
     let mut outcome = Outcome::default();
     let figure = Figure::new("server CPU", cost.server_us_per(HANDSHAKES as u64), "µs");

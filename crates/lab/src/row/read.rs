@@ -34,7 +34,7 @@ const PLACES: [(&str, Option<f64>); 4] = [
 pub(super) fn history(bench: &Bench) -> Result<Outcome> {
     let (directory, roster) = bench.seeds.million()?;
     let service = bench.serve(&directory, Placing::Free)?;
-    let process = service.process();
+    let server = service.process().into();
     let mut http = Http::connect(service.address())?;
     let token = roster.token("b0000")?;
     let (long, short) = (roster.channel("long")?, roster.channel("short")?);
@@ -61,7 +61,7 @@ pub(super) fn history(bench: &Bench) -> Result<Outcome> {
     for _ in 0..PAGES {
         page(short, SHORT)?;
     }
-    let look = Look::take(process)?;
+    let look = Look::take(&server)?;
     let mut outcome = Outcome::default();
     let (mut slowest, mut worst, mut pages) = (0.0_f64, 0.0_f64, 0);
     let mut fair = Times::default();
@@ -84,7 +84,7 @@ pub(super) fn history(bench: &Bench) -> Result<Outcome> {
     outcome.figure(Figure::new("channel of 1,000, p50", fair.p50_ms(), "ms"));
     let figure = Figure::new("slowest over it", slowest / fair.p50_ms(), "times");
     outcome.figure(figure.with(Target::AtMost(1.5, 1.5)));
-    let cost = look.cost(process)?;
+    let cost = look.cost(&server)?;
     let figure = Figure::new("server CPU per page", cost.server_us_per(pages) / 1e3, "ms");
     outcome.figure(figure.with(Target::AtMost(3.0, 3.0)));
     outcome.cost(&cost);
@@ -158,12 +158,13 @@ pub(super) fn login(bench: &Bench) -> Result<Outcome> {
         Ok(took)
     };
     let (mut unknown, mut wrong) = (Times::default(), Times::default());
-    let look = Look::take(stage.service.process())?;
+    let server = stage.service.process().into();
+    let look = Look::take(&server)?;
     for number in 0..LOGINS {
         unknown.record(refused(&format!("nobody{number}"), PASSWORD)?);
         wrong.record(refused(&format!("b{number:04}"), "not the password")?);
     }
-    let cost = look.cost(stage.service.process())?;
+    let cost = look.cost(&server)?;
     let mut outcome = Outcome::default();
     outcome.figure(Figure::new("unknown user, p50", unknown.p50_ms(), "ms"));
     outcome.figure(Figure::new("wrong password, p50", wrong.p50_ms(), "ms"));

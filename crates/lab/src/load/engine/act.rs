@@ -212,6 +212,14 @@ impl Engine<'_> {
         }
     }
 
+    /// A user's socket is to come back, or to move. Whoever came back earlier is left alone.
+    pub(super) fn come_back(&mut self, user: usize, due: u64) {
+        let socket = &self.sockets[user];
+        if socket.state == State::Down || socket.moves_at == Some(due) {
+            self.connect(user, due);
+        }
+    }
+
     /// Begins to bring a user's socket back, which should be there since `due`.
     pub(super) fn connect(&mut self, user: usize, due: u64) {
         let socket = &mut self.sockets[user];
@@ -305,8 +313,9 @@ impl Engine<'_> {
         }
         let socket = &mut self.sockets[user];
         if let Some(after_ms) = socket.hearing.asked_to_move.take() {
+            // It hears and speaks on until the other one is to be opened.
             let at = now_ns() + after_ms * 1_000_000;
-            socket.cut();
+            socket.moves_at = Some(at);
             self.timers.push(Reverse((at, Timer::Connect(user))));
         } else if socket.hearing.closed.is_some() {
             self.lost(user, &std::io::ErrorKind::ConnectionReset.into());

@@ -47,6 +47,8 @@ pub(super) struct Socket {
     pub(super) due: u64,
     /// When this try began.
     pub(super) begun: u64,
+    /// When it moves to another process, as the server asked.
+    pub(super) moves_at: Option<u64>,
     /// Tries in a row that came to nothing.
     pub(super) tries: u32,
     /// Whether the kernel did not take everything.
@@ -86,6 +88,7 @@ impl Socket {
             out: Vec::new(),
             hearing,
             due: 0,
+            moves_at: None,
             begun: 0,
             tries: 0,
             blocked: false,
@@ -115,6 +118,7 @@ impl Socket {
         self.head.clear();
         self.out.clear();
         self.blocked = false;
+        self.moves_at = None;
         self.hearing.cut();
     }
 

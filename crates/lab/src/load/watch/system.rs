@@ -1,45 +1,16 @@
 //! What the kernel tells of processes, besides their CPU time.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::time::Duration;
 
 use rustix::process::Pid;
 use rustix::thread::sched_getaffinity;
 
+use crate::process::{family_among, parents, stat};
+
 /// A process and all that it has started, as far as they are there.
 pub(in crate::load) fn family(pid: i32) -> Vec<i32> {
     family_among(pid, &parents())
-}
-
-pub(super) fn family_among(pid: i32, parents: &BTreeMap<i32, i32>) -> Vec<i32> {
-    let mut family = vec![pid];
-    let mut next = 0;
-    while let Some(parent) = family.get(next).copied() {
-        let children = parents.iter().filter(|(_, of)| **of == parent);
-        family.extend(children.map(|(child, _)| *child));
-        next += 1;
-    }
-    family
-}
-
-/// The parent of each process.
-pub(super) fn parents() -> BTreeMap<i32, i32> {
-    let Ok(entries) = fs::read_dir("/proc") else {
-        return BTreeMap::new();
-    };
-    let pids = entries.flatten();
-    let pids = pids.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
-    pids.filter_map(|pid| Some((pid, stat(pid)?.1))).collect()
-}
-
-/// State and parent of a process.
-fn stat(pid: i32) -> Option<(String, i32)> {
-    let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The second field is a name in parentheses, which may contain anything.
-    let mut fields = text.rsplit_once(')')?.1.split_ascii_whitespace();
-    let state = fields.next()?.to_owned();
-    Some((state, fields.next()?.parse().ok()?))
 }
 
 /// Resident memory, and what of it others may share, by the quick account of the kernel.

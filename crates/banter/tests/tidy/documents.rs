@@ -124,7 +124,12 @@ fn tests_that_leave_a_cluster_out_say_why() {
     let mut left_out = BTreeSet::new();
     for name in files_of_tests(&folder) {
         let text = fs::read_to_string(folder.join(format!("{name}.rs"))).expect("it is there");
-        let of_clusters = ["for_every_kind", "Kind::Cluster", "installed()", "\"cluster\""];
+        let of_clusters = [
+            "for_every_kind",
+            "Kind::Cluster",
+            "installed()",
+            "\"cluster\"",
+        ];
         let has_tests = text.contains("#[test]");
         if has_tests && !of_clusters.iter().any(|word| text.contains(word)) {
             left_out.insert(name);

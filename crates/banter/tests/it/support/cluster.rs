@@ -57,6 +57,8 @@ impl Cluster {
                 "BANTER_SERVER__PUBLIC_URL",
                 format!("http://{}", self.public),
             ),
+            // Disks stall while other tests are built and run.
+            ("BANTER_LOG__DEADLINE", "3s".to_owned()),
             (
                 "BANTER_AUTH__SECRET",
                 "a secret of many characters, for tests".to_owned(),

@@ -22,6 +22,7 @@ pub mod process;
 pub mod machine;
 
 pub mod statistics;
+pub mod stream;
 
 pub mod audit;
 

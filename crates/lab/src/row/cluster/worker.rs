@@ -80,7 +80,7 @@ fn caught_up(stage: &Stage, workers: u32, outcome: &mut Outcome) -> Result<f64> 
 
 /// Whether so many workers have a share of the shards each.
 fn shares(status: &Status, workers: u32) -> Result<bool> {
-    let leases = status.metric("worker", "banter_worker_shard_leases")?;
+    let leases = status.metric("worker", "banter_worker_shards")?;
     let share = SHARDS / f64::from(workers);
     Ok(leases.values().all(|leases| *leases >= share))
 }

@@ -204,6 +204,12 @@ pub(crate) static KEYS: LazyLock<Vec<Key>> = LazyLock::new(|| {
         secret("database.url", |s| &mut s.database.url),
         secret("log.url", |s| &mut s.log.url),
         any("log.durability", |s| &mut s.log.durability),
+        duration(
+            "log.deadline",
+            |s| &mut s.log.deadline,
+            // At most what a client waits for its `welcome`.
+            Duration::from_millis(50)..=limit::HELLO_TIMEOUT,
+        ),
         number(
             "limits.channel_entries_per_second",
             |s| &mut s.limits.channel_entries_per_second,

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::time::Duration;
 
 pub use banter_storage::Durability;
 
@@ -61,12 +62,24 @@ impl fmt::Display for DatabaseUrl {
 }
 
 /// Section `[log]`.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Log {
     /// The queue of a cluster; absent: the embedded database is the log.
     pub url: Option<LogUrl>,
     /// What the queue must promise before anything is acknowledged as queued.
     pub durability: Durability,
+    /// How long the queue may take for a round of commands.
+    pub deadline: Duration,
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self {
+            url: None,
+            durability: Durability::default(),
+            deadline: banter_storage::REDIS_DEADLINE,
+        }
+    }
 }
 
 /// The queue of a cluster: Redis, or Valkey.

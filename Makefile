@@ -42,7 +42,7 @@ test:
 	npm --prefix web --silent test
 	scripts/check-observability.sh
 	BANTER_TEST_CLIENTS=1 BANTER_TEST_VALKEY="$$(find $(CURDIR)/$(VALKEY) -name valkey-server)" \
-		cargo test --workspace --locked
+		RUST_TEST_THREADS=3 cargo test --workspace --locked
 	BANTER_BIN="$(BINARY)" npm --prefix web --silent run test:browser
 
 faults:

@@ -496,6 +496,11 @@ fn acknowledgement(
     }
 }
 
+/// The soonest that a refused sender is asked to try again: a channel that is over its rate has
+/// room for one message in a millisecond, and whoever comes for it that often only uses up the
+/// frames that a socket may send.
+const RETRY_AFTER_MIN: Duration = Duration::from_millis(20);
+
 /// The `error` frame about a message.
 #[must_use]
 pub fn refusal(
@@ -507,7 +512,10 @@ pub fn refusal(
     ServerFrame::Error(ErrorFrame {
         id: Some(id.to_owned()),
         channel: Some(channel.to_string()),
-        retry_after_ms: retry_after.map(|after| u64::try_from(after.as_millis()).unwrap_or(0)),
+        retry_after_ms: retry_after.map(|after| {
+            let ms = after.max(RETRY_AFTER_MIN).as_millis();
+            u64::try_from(ms).unwrap_or(u64::MAX)
+        }),
         ..ErrorFrame::of(code)
     })
 }

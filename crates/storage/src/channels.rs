@@ -187,6 +187,10 @@ impl Channels {
         after: Option<ChannelId>,
         limit: u32,
     ) -> Result<Vec<Channel>> {
+        // No name has one, and PostgreSQL takes no text with one.
+        if filter.name.as_ref().is_some_and(|name| name.contains('\0')) {
+            return Ok(Vec::new());
+        }
         match &self.store {
             Store::Sqlite(it) => it.list(viewer, filter, after, limit).await,
             Store::Postgres(it) => it.list(viewer, filter, after, limit).await,

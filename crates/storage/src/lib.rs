@@ -13,6 +13,9 @@ pub use postgres::Postgres;
 pub use redis::{DEADLINE as REDIS_DEADLINE, Durability, Redis};
 pub use sqlite::Sqlite;
 
+/// A directive for log filters: PostgreSQL notes at every start that the schema is there already.
+pub const QUIETER: &str = "sqlx::postgres::notice=warn";
+
 pub mod accounts;
 
 pub mod sessions;

@@ -133,6 +133,10 @@ fn public_names_are_unique_under_case_folding(kind: Kind) {
         .call(Request::get("/v1/channels?name=Stra%C3%9Fe"))
         .ok(200);
     assert_eq!(named["items"].as_array().unwrap().len(), 1);
+    for no_name in ["%00", "a%00b"] {
+        let path = format!("/v1/channels?name={no_name}");
+        assert_eq!(bob.call(Request::get(path)).ok(200)["items"], json!([]));
+    }
     let exact = bob.call(Request::get("/v1/channels?name=STRASSE")).ok(200);
     assert_eq!(exact["items"], json!([]));
 }

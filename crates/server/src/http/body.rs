@@ -78,6 +78,9 @@ async fn read(request: Request, patience: Duration) -> Result<bytes::Bytes, Prob
     }
 }
 
+/// How a problem names what is wrong as a whole: the JSON pointer of a document (RFC 6901).
+const WHOLE_BODY: &str = "";
+
 fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
     let malformed = |_| Code::BodyMalformed;
     let text = std::str::from_utf8(bytes).map_err(|_| Code::BodyMalformed)?;
@@ -85,7 +88,7 @@ fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
     // Read no further than needed: what is unknown is passed over, whatever it holds.
     let whole: &RawValue = serde_json::from_str(text).map_err(malformed)?;
     if !whole.get().starts_with('{') {
-        return Err(Code::NotAnObject.into());
+        return Err(Problem::from(Code::NotAnObject).field(WHOLE_BODY));
     }
     let fields: BTreeMap<String, &RawValue> = serde_json::from_str(text).map_err(malformed)?;
     let named = fields

@@ -159,7 +159,7 @@ async fn every_bad_form_has_its_answer() {
     let server = Server::new().await;
     for path in ["/v1/auth/register", "/v1/auth/login"] {
         for (body, code, field) in [
-            (json!([]), "not_an_object", None),
+            (json!([]), "not_an_object", Some("")),
             (
                 json!({"password": PASSWORD}),
                 "field_missing",

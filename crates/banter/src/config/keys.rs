@@ -204,6 +204,8 @@ pub(crate) static KEYS: LazyLock<Vec<Key>> = LazyLock::new(|| {
         secret("database.url", |s| &mut s.database.url),
         secret("log.url", |s| &mut s.log.url),
         any("log.durability", |s| &mut s.log.durability),
+        number("log.batch_rows", |s| &mut s.log.batch_rows, 1..=2_000),
+        any("log.hear", |s| &mut s.log.hear),
         number(
             "limits.channel_entries_per_second",
             |s| &mut s.limits.channel_entries_per_second,

@@ -61,12 +61,57 @@ impl fmt::Display for DatabaseUrl {
 }
 
 /// Section `[log]`.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Log {
     /// The queue of a cluster; absent: the embedded database is the log.
     pub url: Option<LogUrl>,
     /// What the queue must promise before anything is acknowledged as queued.
     pub durability: Durability,
+    /// Rows that a worker writes in one transaction at most.
+    pub batch_rows: u32,
+    /// Which channels a gateway hears of.
+    pub hear: Hear,
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self {
+            url: None,
+            durability: Durability::default(),
+            batch_rows: 2_000,
+            hear: Hear::Own,
+        }
+    }
+}
+
+/// Which channels a gateway hears of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Hear {
+    /// Those of the users that it serves.
+    Own,
+    /// All.
+    All,
+}
+
+impl FromStr for Hear {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "own" => Ok(Self::Own),
+            "all" => Ok(Self::All),
+            _ => Err("must be own or all".to_owned()),
+        }
+    }
+}
+
+impl fmt::Display for Hear {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Own => "own",
+            Self::All => "all",
+        })
+    }
 }
 
 /// The queue of a cluster: Redis, or Valkey.

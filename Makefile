@@ -6,13 +6,14 @@ ARGS ?=
 VALKEY := crates/banter/tests/clients/.venv
 BINARY := $(abspath $(or $(CARGO_TARGET_DIR),target))/debug/banter
 
-.PHONY: help run cluster observe test alarms bench bench-cluster format
+.PHONY: help run cluster observe test faults alarms bench bench-cluster format
 
 help:
 	@echo 'make run      build Banter and start it on http://127.0.0.1:8080'
 	@echo 'make cluster  build it and start a whole cluster: Redis, PostgreSQL, NGINX, every role'
 	@echo 'make observe  the same, watched by Prometheus with alerts and exporters'
 	@echo 'make test     check the formatting and the lints, and run all tests'
+	@echo 'make faults   harm a cluster under load in every way it has to survive (some ten minutes)'
 	@echo 'make alarms   break a watched cluster; every alert must fire, and clear'
 	@echo 'make bench    measure speed and memory (some ten minutes)'
 	@echo 'make bench-cluster   the same of a cluster on this machine (some ten minutes)'
@@ -43,6 +44,12 @@ test:
 	BANTER_TEST_CLIENTS=1 BANTER_TEST_VALKEY="$$(find $(CURDIR)/$(VALKEY) -name valkey-server)" \
 		cargo test --workspace --locked
 	BANTER_BIN="$(BINARY)" npm --prefix web --silent run test:browser
+
+faults:
+	@scripts/install.sh cluster
+	@echo 'Harming a cluster: some ten minutes.' >&2
+	@cargo build --locked --quiet -p banter
+	@exec cargo run --locked --quiet -p banter-lab --bin faults -- $(ARGS)
 
 alarms:
 	@scripts/install.sh test

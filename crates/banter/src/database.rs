@@ -40,22 +40,10 @@ pub(crate) async fn open_existing(settings: &Settings) -> Result<Database> {
     open(settings).await
 }
 
-/// Opens the two servers that a cluster shares.
+/// Opens the queue of a cluster, whether its database can be reached or not.
 ///
 /// # Errors
-/// When there is no cluster in the settings, or one of them cannot be used.
-pub(crate) async fn open_cluster(settings: &Settings) -> Result<(Postgres, Redis)> {
-    let DatabaseUrl::Postgres(database) = &settings.database.url else {
-        bail!(NO_QUEUE);
-    };
-    let postgres = postgres(database).await?;
-    Ok((postgres, open_queue(settings).await?))
-}
-
-/// Opens the one of them in which entries wait.
-///
-/// # Errors
-/// When there is no cluster in the settings, or it cannot be used.
+/// When there is no cluster in the settings, or its Redis cannot be used.
 pub(crate) async fn open_queue(settings: &Settings) -> Result<Redis> {
     let Some(LogUrl(queue)) = &settings.log.url else {
         bail!(NO_QUEUE);
@@ -63,6 +51,17 @@ pub(crate) async fn open_queue(settings: &Settings) -> Result<Redis> {
     // Whoever only looks may look at a server that keeps less than it should.
     let redis = Redis::open(queue.reveal(), None, Durability::None).await;
     redis.with_context(|| format!("cannot use Redis at {}", queue.place()))
+}
+
+/// Opens the database of a cluster, whether its queue can be reached or not.
+///
+/// # Errors
+/// When there is no cluster in the settings, or its PostgreSQL cannot be used.
+pub(crate) async fn open_shared(settings: &Settings) -> Result<Postgres> {
+    match &settings.database.url {
+        DatabaseUrl::Postgres(database) => postgres(database).await,
+        DatabaseUrl::Sqlite(_) => bail!(NO_QUEUE),
+    }
 }
 
 async fn postgres(url: &ServiceUrl) -> Result<Postgres> {

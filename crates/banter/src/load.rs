@@ -16,7 +16,7 @@ use banter_lab::load::compare::comparison;
 use banter_lab::load::fault::Fault;
 use banter_lab::load::profile::{BUILT_IN, Profile};
 use banter_lab::load::report::{Report, compare, html};
-use banter_lab::load::{generate, plan, text};
+use banter_lab::load::{generate, plan, run, text};
 use banter_lab::machine::Machine;
 use clap::{Args, Subcommand};
 
@@ -25,6 +25,13 @@ pub(crate) use self::screen::Screen;
 pub(crate) use self::stage::Target;
 use crate::print;
 use crate::usage::Wrong;
+
+/// A profile of which thousands of people write little…
+const LIGHT: &str = "community";
+/// …so that from this scale on…
+const SCALE_LARGE: u32 = 100;
+/// …these are run besides.
+const ALSO: [&str; 2] = ["room", "rooms"];
 
 /// Put load on a server, check every message, and give a verdict
 ///
@@ -64,6 +71,10 @@ pub(crate) struct Load {
     #[arg(long, value_name = "N,…", value_delimiter = ',', default_value = "1",
         value_parser = clap::value_parser!(u32).range(1..=1_000))]
     scale: Vec<u32>,
+    /// Profiles to run besides, at the highest scale: a community of thousands writes little
+    /// [default: room,rooms where community is scaled a hundred times or more; none: only it]
+    #[arg(long, value_name = "PROFILE,…", value_delimiter = ',')]
+    also: Option<Vec<String>>,
     /// Harm a process: kill:NAME@30s, or stop:NAME@60s+10s [may be repeated]
     #[arg(long, value_name = "FAULT")]
     fault: Vec<Fault>,
@@ -170,16 +181,14 @@ impl Load {
             return print_profile(name).map(|()| 0);
         }
         self.target.check()?;
-        let mut load = self.people.load(self.duration.into())?;
-        load.faults.clone_from(&self.fault);
+        let loads = self.loads()?;
+        for load in &loads {
+            load.check_descriptors()?;
+        }
         let circumstances = Circumstances::now()?;
         let screen = Screen::new();
         let mut runs = Vec::new();
-        for scale in &self.scale {
-            let load = load.scaled(*scale);
-            load.profile
-                .check()
-                .map_err(|error| Wrong(format!("--scale {scale}: {error}")))?;
+        for load in loads {
             let mut set = self.target.set(load.users, &screen)?;
             for fault in &self.fault {
                 set.knows(fault)?;
@@ -204,6 +213,30 @@ impl Load {
             print(comparison(&report.runs).as_bytes())?;
         }
         Ok(report.verdict.code())
+    }
+
+    /// All that is to be run, one after the other.
+    fn loads(&self) -> Result<Vec<run::Load>, Wrong> {
+        let load = self.people.load(self.duration.into())?;
+        let highest = self.scale.iter().copied().max().unwrap_or(1);
+        let light = load.name == LIGHT && highest >= SCALE_LARGE;
+        let also = match &self.also {
+            None if light => ALSO.map(str::to_owned).to_vec(),
+            None => Vec::new(),
+            Some(names) if *names == ["none"] => Vec::new(),
+            Some(names) => names.clone(),
+        };
+        let mut loads: Vec<_> = self.scale.iter().map(|scale| load.scaled(*scale)).collect();
+        for name in also {
+            let other = self.people.other(&name, self.duration.into())?;
+            loads.push(other.scaled(highest));
+        }
+        for load in &mut loads {
+            load.faults.clone_from(&self.fault);
+            let wrong = |error| Wrong(format!("--scale: {error}"));
+            load.profile.check().map_err(wrong)?;
+        }
+        Ok(loads)
     }
 }
 

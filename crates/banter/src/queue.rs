@@ -17,7 +17,7 @@ const REJECTED_MAX: u32 = 1_000;
 
 /// Show what waits in a cluster's queue, and what could not be stored
 ///
-/// Works beside the running cluster, on its PostgreSQL and Redis, and changes nothing.
+/// Works beside the running cluster, on its PostgreSQL or Redis, and changes nothing.
 #[derive(Debug, Args)]
 pub(crate) struct Queue {
     #[command(subcommand)]
@@ -32,7 +32,8 @@ enum Action {
 
 /// Show how much waits, and for how long
 ///
-/// Workers keep it near zero; add one when the oldest entry's age grows.
+/// Workers keep it near zero; add one when the oldest entry's age grows. Needs Redis alone: it can
+/// be asked while PostgreSQL is away.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -118,7 +119,7 @@ impl Status {
     fn run(&self) -> Result<()> {
         let settings = self.location.load(Vec::new())?.settings;
         run_async(async {
-            let (_, redis) = database::open_cluster(&settings).await?;
+            let redis = database::open_queue(&settings).await?;
             let total = Total::from(&*queue::waiting(&redis).await?);
             let text = match self.json {
                 true => serde_json::to_string(&total)? + "\n",
@@ -161,7 +162,7 @@ impl Rejected {
     fn run(&self) -> Result<()> {
         let settings = self.location.load(Vec::new())?.settings;
         run_async(async {
-            let (postgres, _) = database::open_cluster(&settings).await?;
+            let postgres = database::open_shared(&settings).await?;
             let found = queue::rejected(&postgres, REJECTED_MAX).await?;
             let lines: Result<String> = found.iter().map(|entry| self.line(entry)).collect();
             print(lines?.as_bytes())

@@ -67,6 +67,7 @@ impl Stress {
     pub(crate) fn run(&self) -> Result<u8> {
         self.target.check()?;
         let load = self.people.load(self.duration.into())?;
+        load.check_descriptors()?;
         let circumstances = Circumstances::now()?;
         let screen = Screen::new();
         let mut set = self.target.set(load.users, &screen)?;

@@ -6,12 +6,16 @@ use anyhow::{Context as _, Result};
 use banter_server::settings::{LogFormat, Telemetry};
 use tracing_subscriber::EnvFilter;
 
+/// PostgreSQL notes at every start that the schema is there already.
+const QUIETER: &str = "sqlx::postgres::notice=warn";
+
 /// Starts logging.
 ///
 /// # Errors
 /// When the level cannot be understood, or logging was started before.
 pub(crate) fn start(telemetry: &Telemetry) -> Result<()> {
-    let filter = EnvFilter::try_new(&telemetry.log_level).context("telemetry.log_level")?;
+    let filter = format!("{QUIETER},{}", telemetry.log_level);
+    let filter = EnvFilter::try_new(filter).context("telemetry.log_level")?;
     let terminal = stderr().is_terminal();
     let human = match telemetry.log_format {
         LogFormat::Auto => terminal,

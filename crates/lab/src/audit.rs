@@ -41,7 +41,7 @@ use self::finding::{Findings, Place};
 use self::reading::Reading;
 use self::send::Sent;
 
-pub use self::finding::{Finding, Names, Report, Rule};
+pub use self::finding::{Finding, Flaw, Names, Report, Rule};
 
 /// How long after its session has ended a client may still hear something: 2 s, in nanoseconds.
 const REVOKED_GRACE_NS: u64 = 2_000_000_000;
@@ -254,6 +254,7 @@ pub struct Audit {
     findings: Findings,
     deliveries: u64,
     resets: u64,
+    again: u64,
 }
 
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
@@ -273,6 +274,7 @@ pub struct Condensed {
     findings: Findings,
     deliveries: u64,
     resets: u64,
+    again: u64,
 }
 
 impl Audit {
@@ -378,7 +380,8 @@ impl Audit {
         let joins = owner.is_some_and(|owner| what == What::Joined(owner.member));
         match self.readings.get_mut(&(client, channel)) {
             Some(reading) => {
-                if let Err(wrong) = reading.take(position.seq, joins) {
+                if let Err((flaw, wrong)) = reading.take(position.seq, joins) {
+                    let finding = finding.is(flaw);
                     self.findings.add(Rule::Order, finding.says(wrong));
                 }
             }
@@ -432,6 +435,7 @@ impl Audit {
             Some((_, last)) => {
                 let hole = format!("history goes on with it after {last}");
                 *last = position.seq.max(*last);
+                let finding = finding.is(Flaw::Lost);
                 self.findings.add(Rule::Dense, finding.says(&hole));
             }
             pages @ None => *pages = Some((position.seq, position.seq)),
@@ -457,6 +461,7 @@ impl Audit {
             findings: self.findings,
             deliveries: self.deliveries,
             resets: self.resets,
+            again: self.again,
         }
     }
 
@@ -485,5 +490,6 @@ impl Audit {
         self.findings.absorb(other.findings);
         self.deliveries += other.deliveries;
         self.resets += other.resets;
+        self.again += other.again;
     }
 }

@@ -18,9 +18,11 @@ use crate::scrape::Scrape;
 use crate::service::unlimit;
 
 /// How long it may take until everything is ready: a database may have to be made.
-const READY_MAX: Duration = Duration::from_secs(90);
-/// How long it may take to drain and stop.
-const STOP_MAX: Duration = Duration::from_secs(60);
+const READY_MAX: Duration = Duration::from_secs(180);
+/// How long it may take to drain and stop: gateways spread their clients over time.
+const STOP_MAX: Duration = Duration::from_secs(150);
+/// How often it is asked whether something has come to pass.
+const POLL: Duration = Duration::from_millis(50);
 /// How long Redis may take to answer.
 const REDIS_MAX: Duration = Duration::from_secs(5);
 
@@ -35,6 +37,8 @@ pub struct Cluster {
 /// What a cluster tells of itself.
 #[derive(Debug, Clone, Deserialize)]
 pub struct Status {
+    /// Where people reach it.
+    pub url: String,
     /// Its processes.
     pub processes: Vec<Process>,
 }
@@ -48,6 +52,12 @@ pub struct Process {
     pub role: String,
     /// Its number, while it runs.
     pub pid: Option<i32>,
+    /// Whether it can serve.
+    #[serde(default)]
+    pub ready: bool,
+    /// How often it was started again after it had died.
+    #[serde(default)]
+    pub restarts: u32,
     /// Where it serves others.
     pub listen: Option<SocketAddr>,
     /// Where it tells its metrics.
@@ -115,16 +125,27 @@ impl Cluster {
     }
 
     fn ask(&self, arguments: &[&str]) -> Result<Vec<u8>> {
-        let output = Command::new(&self.binary)
-            .arg("cluster")
-            .args(arguments)
-            .arg("--data-dir")
-            .arg(&self.directory)
-            .output()
-            .context("ask the cluster")?;
+        let place = ("--data-dir", self.directory.as_path());
+        self.told(&[&["cluster"], arguments].concat(), place)
+    }
+
+    /// What `banter queue` prints with these words.
+    ///
+    /// # Errors
+    /// Redis or PostgreSQL cannot be asked.
+    pub fn queue(&self, words: &[&str]) -> Result<Vec<u8>> {
+        let config = self.directory.join("banter.toml");
+        self.told(&[&["queue"], words].concat(), ("--config", &config))
+    }
+
+    /// What the program prints that is told where the cluster is.
+    fn told(&self, words: &[&str], (flag, place): (&str, &Path)) -> Result<Vec<u8>> {
+        let mut command = Command::new(&self.binary);
+        let output = command.args(words).arg(flag).arg(place).output();
+        let output = output.context("ask the cluster")?;
         if !output.status.success() {
             let said = String::from_utf8_lossy(&output.stderr);
-            bail!("banter cluster {}: {}", arguments.join(" "), said.trim());
+            bail!("banter {}: {}", words.join(" "), said.trim());
         }
         Ok(output.stdout)
     }
@@ -136,6 +157,36 @@ impl Cluster {
     pub fn status(&self) -> Result<Status> {
         let text = self.ask(&["status", "--json"])?;
         serde_json::from_slice(&text).context("read what the cluster tells of itself")
+    }
+
+    /// One of its processes.
+    ///
+    /// # Errors
+    /// There is none of that name.
+    pub fn process(&self, name: &str) -> Result<Process> {
+        let processes = self.status()?.processes.into_iter();
+        let mut found = processes.filter(|process| process.name == name);
+        found.next().with_context(|| format!("there is no {name}"))
+    }
+
+    /// Waits until every process is ready.
+    ///
+    /// # Errors
+    /// Some are not, after so long.
+    pub fn settle(&self, patience: Duration) -> Result<()> {
+        let begun = Instant::now();
+        loop {
+            let processes = self.status()?.processes;
+            let away: Vec<_> = processes.iter().filter(|process| !process.ready).collect();
+            if away.is_empty() {
+                return Ok(());
+            }
+            if begun.elapsed() > patience {
+                let names: Vec<_> = away.iter().map(|process| process.name.as_str()).collect();
+                bail!("not ready after {patience:?}: {}", names.join(", "));
+            }
+            std::thread::sleep(POLL);
+        }
     }
 
     /// The number that Redis gives a field of its `INFO memory`.
@@ -186,7 +237,7 @@ impl Cluster {
     }
 
     /// A setting of all its roles.
-    fn setting(&self, section: &str, key: &str) -> Result<String> {
+    pub(crate) fn setting(&self, section: &str, key: &str) -> Result<String> {
         let text = fs::read_to_string(self.directory.join("banter.toml"))?;
         let table: toml::Table = text.parse().context("read the cluster's settings")?;
         let value = table.get(section).and_then(|section| section.get(key));

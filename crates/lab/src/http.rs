@@ -9,6 +9,8 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, anyhow, bail};
 use serde::de::DeserializeOwned;
 
+use crate::stream::Stream;
+
 /// How long one answer may take.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -16,7 +18,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 #[derive(Debug)]
 pub struct Http {
     host: String,
-    stream: BufReader<TcpStream>,
+    stream: BufReader<Stream>,
 }
 
 /// An answer.
@@ -48,17 +50,20 @@ impl Http {
     /// # Errors
     /// Nobody listens there.
     pub fn connect(server: SocketAddr) -> Result<Self> {
-        Self::connect_as(server, &server.to_string())
+        Self::connect_as(server, &server.to_string(), None)
     }
 
-    /// Connects to a server that goes by a name.
+    /// Connects to a server that goes by a name; `tls`: that of its certificate, where it has one.
     ///
     /// # Errors
     /// Nobody listens there.
-    pub fn connect_as(server: SocketAddr, host: &str) -> Result<Self> {
+    pub fn connect_as(server: SocketAddr, host: &str, tls: Option<&str>) -> Result<Self> {
         let stream = TcpStream::connect(server).context("connect to the server")?;
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(PATIENCE))?;
+        let mut stream = Stream::new(stream, tls).context("speak TLS")?;
+        // Whom nobody here trusts is told at once.
+        stream.flush().context("speak TLS")?;
         Ok(Self {
             host: host.to_owned(),
             stream: BufReader::new(stream),
@@ -85,6 +90,7 @@ impl Http {
             .get_mut()
             .write_all(format!("{head}\r\n{body}").as_bytes())
             .context("send a request")?;
+        self.stream.get_mut().flush().context("send a request")?;
         self.answer()
     }
 

@@ -22,10 +22,13 @@ pub mod process;
 pub mod machine;
 
 pub mod statistics;
+pub mod stream;
 
 pub mod audit;
 
 pub mod load;
+
+pub mod faults;
 
 pub mod commit;
 

@@ -4,7 +4,7 @@ mod world;
 
 use std::time::Instant;
 
-use banter_lab::audit::{Audit, Condensed, Event, Names, Report, Rule, What};
+use banter_lab::audit::{Audit, Condensed, Event, Flaw, Names, Report, Rule, What};
 use banter_lab::load::chance::Chance;
 use banter_protocol::id::Position;
 
@@ -21,7 +21,7 @@ fn judge(events: &[Event]) -> Report {
 
 /// Corrupts valid histories and expects the rule to be found broken, in most of the seeds at least
 /// once applied; a history without a place for the corruption is passed over.
-fn found(rule: Rule, corrupt: impl Fn(&mut Vec<Event>, &mut Chance) -> Option<()>) {
+fn found(rule: Rule, flaw: Flaw, corrupt: impl Fn(&mut Vec<Event>, &mut Chance) -> Option<()>) {
     let mut applied = 0;
     for seed in 0..SEEDS {
         let mut events = valid(seed);
@@ -35,6 +35,11 @@ fn found(rule: Rule, corrupt: impl Fn(&mut Vec<Event>, &mut Chance) -> Option<()
         assert!(
             broken.contains(&rule),
             "seed {seed}: {rule:?} not in {broken:?}"
+        );
+        let flaws = &report.flaws;
+        assert!(
+            flaws.contains_key(&flaw),
+            "seed {seed}: {flaw:?} not in {flaws:?}"
         );
     }
     assert!(
@@ -114,9 +119,62 @@ fn parts_of_a_history_are_put_together() {
     }
 }
 
+/// What the log had accepted and lost is a message without a fault only if it came back.
+#[test]
+fn an_acked_message_that_comes_back_in_a_new_epoch() {
+    let (client, channel, id, content) = (0, 0, 1, 7);
+    let position = |seq, epoch| Position { seq, epoch };
+    let acked = |at, position| Event::Acked {
+        at,
+        client,
+        channel,
+        id,
+        position,
+    };
+    let invoked = |at| Event::Invoked {
+        at,
+        client,
+        channel,
+        id,
+        content,
+    };
+    let page = |position| Event::Page {
+        channel,
+        position,
+        what: What::Message {
+            author: client,
+            id,
+            content,
+        },
+    };
+    let member = client;
+    let before = [
+        Event::Opened { client, member },
+        Event::Member { channel, member },
+        invoked(1),
+        acked(2, position(9, 1)),
+        invoked(3),
+    ];
+    let back = [acked(4, position(5, 2)), page(position(5, 2))];
+    let report = judge(&[&before[..], &back].concat());
+    assert_eq!((report.violations, report.again), (0, 1), "{report:?}");
+    // A page without it.
+    let other = Event::Page {
+        channel,
+        position: position(5, 2),
+        what: What::Tombstone,
+    };
+    let report = judge(&[&before[..], &[other]].concat());
+    assert_eq!(report.flaws.get(&Flaw::Lost), Some(&1), "{report:?}");
+    // Or with it twice.
+    let twice = page(position(6, 2));
+    let report = judge(&[&before[..], &back, &[twice]].concat());
+    assert_eq!(report.flaws.get(&Flaw::Repeated), Some(&1), "{report:?}");
+}
+
 #[test]
 fn an_acked_message_that_history_lacks() {
-    found(Rule::Acked, |events, chance| {
+    found(Rule::Acked, Flaw::Lost, |events, chance| {
         let at = one(events, chance, |event| matches!(event, Event::Acked { .. }))?;
         let Event::Acked {
             channel, position, ..
@@ -140,7 +198,7 @@ fn an_acked_message_that_history_lacks() {
 
 #[test]
 fn an_acked_message_that_history_has_twice() {
-    found(Rule::Acked, |events, chance| {
+    found(Rule::Acked, Flaw::Repeated, |events, chance| {
         let acked: Vec<_> = events
             .iter()
             .filter_map(|event| match event {
@@ -180,7 +238,7 @@ fn an_acked_message_that_history_has_twice() {
 
 #[test]
 fn an_ack_under_another_number() {
-    found(Rule::Acked, |events, chance| {
+    found(Rule::Acked, Flaw::Repeated, |events, chance| {
         let at = one(events, chance, |event| matches!(event, Event::Acked { .. }))?;
         let mut again = events[at];
         if let Event::Acked { position, .. } = &mut again {
@@ -194,7 +252,7 @@ fn an_ack_under_another_number() {
 #[test]
 fn other_content() {
     for of_page in [false, true] {
-        found(Rule::Content, |events, chance| {
+        found(Rule::Content, Flaw::Other, |events, chance| {
             let at = one(events, chance, |event| match event {
                 Event::Delivered { what, .. } => !of_page && is_message(*what),
                 Event::Page { what, .. } => of_page && is_message(*what),
@@ -212,7 +270,7 @@ fn other_content() {
 
 #[test]
 fn a_message_that_nobody_sent() {
-    found(Rule::Content, |events, chance| {
+    found(Rule::Content, Flaw::Other, |events, chance| {
         let at = one(events, chance, |event| {
             matches!(event, Event::Invoked { .. })
         })?;
@@ -237,7 +295,7 @@ fn a_message_that_nobody_sent() {
 
 #[test]
 fn a_lost_delivery() {
-    found(Rule::Order, |events, chance| {
+    found(Rule::Order, Flaw::Lost, |events, chance| {
         events.remove(world::provable(events, chance));
         Some(())
     });
@@ -245,7 +303,7 @@ fn a_lost_delivery() {
 
 #[test]
 fn a_repeated_delivery() {
-    found(Rule::Order, |events, chance| {
+    found(Rule::Order, Flaw::Repeated, |events, chance| {
         let at = one(events, chance, is_delivery)?;
         events.insert(at + 1, events[at]);
         Some(())
@@ -254,15 +312,25 @@ fn a_repeated_delivery() {
 
 #[test]
 fn swapped_deliveries() {
-    found(Rule::Order, |events, chance| {
+    found(Rule::Order, Flaw::Reordered, |events, chance| {
         let at = one(events, chance, is_delivery)?;
         let key = |event: &Event| match event {
             Event::Delivered {
+                client, channel, ..
+            }
+            | Event::Reading {
+                client, channel, ..
+            }
+            | Event::Reset {
                 client, channel, ..
             } => Some((*client, *channel)),
             _ => None,
         };
         let next = (at + 1..events.len()).find(|next| key(&events[*next]) == key(&events[at]))?;
+        if !is_delivery(&events[next]) {
+            // What is passed over by a reset and comes after it is there again.
+            return None;
+        }
         events.swap(at, next);
         Some(())
     });
@@ -270,7 +338,7 @@ fn swapped_deliveries() {
 
 #[test]
 fn a_refused_message_that_is_there() {
-    found(Rule::Refused, |events, chance| {
+    found(Rule::Refused, Flaw::Other, |events, chance| {
         let at = one(events, chance, |event| matches!(event, Event::Acked { .. }))?;
         let Event::Acked {
             client,
@@ -292,7 +360,7 @@ fn a_refused_message_that_is_there() {
 
 #[test]
 fn a_message_that_comes_before_one_that_was_acked_before_it() {
-    found(Rule::RealTime, |events, _| {
+    found(Rule::RealTime, Flaw::Reordered, |events, _| {
         let (first, second) = world::one_after_another(events)?;
         relabel(events, first, second)
     });
@@ -300,7 +368,7 @@ fn a_message_that_comes_before_one_that_was_acked_before_it() {
 
 #[test]
 fn messages_of_one_sender_that_changed_places() {
-    found(Rule::SenderOrder, |events, _| {
+    found(Rule::SenderOrder, Flaw::Reordered, |events, _| {
         let (first, second) = world::pipelined(events)?;
         relabel(events, first, second)
     });
@@ -308,7 +376,7 @@ fn messages_of_one_sender_that_changed_places() {
 
 #[test]
 fn an_acked_message_that_nobody_ever_read() {
-    found(Rule::Read, |events, chance| {
+    found(Rule::Read, Flaw::Lost, |events, chance| {
         let at = one(events, chance, |event| matches!(event, Event::Acked { .. }))?;
         let Event::Acked {
             channel, position, ..
@@ -339,7 +407,7 @@ fn an_acked_message_that_nobody_ever_read() {
 
 #[test]
 fn a_hole_in_history() {
-    found(Rule::Dense, |events, chance| {
+    found(Rule::Dense, Flaw::Lost, |events, chance| {
         let at = one(events, chance, |event| matches!(event, Event::Page { .. }))?;
         // The last of a channel leaves no hole.
         let (Event::Page { channel, .. }, Some(Event::Page { channel: next, .. })) =
@@ -360,7 +428,7 @@ fn a_hole_in_history() {
 
 #[test]
 fn a_delivery_to_one_who_has_left() {
-    found(Rule::Members, |events, _| {
+    found(Rule::Members, Flaw::Other, |events, _| {
         let (at, event) = world::after_leaving(events)?;
         events.insert(at, event);
         Some(())
@@ -369,7 +437,7 @@ fn a_delivery_to_one_who_has_left() {
 
 #[test]
 fn a_delivery_after_the_session_had_ended() {
-    found(Rule::Members, |events, chance| {
+    found(Rule::Members, Flaw::Other, |events, chance| {
         let at = one(events, chance, is_delivery)?;
         let Event::Delivered {
             at: time, client, ..

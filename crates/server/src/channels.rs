@@ -7,6 +7,7 @@
 mod create;
 mod list;
 mod member;
+pub(crate) mod membership;
 mod message;
 mod page;
 mod seat;

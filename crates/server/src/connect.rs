@@ -6,7 +6,6 @@
 mod admission;
 pub mod balance;
 mod hello;
-mod membership;
 mod reader;
 mod replay;
 mod socket;

@@ -10,7 +10,7 @@ mod sqlite;
 pub use database::Database;
 pub use error::{Error, Result};
 pub use postgres::Postgres;
-pub use redis::{Durability, Redis};
+pub use redis::{DEADLINE as REDIS_DEADLINE, Durability, Redis};
 pub use sqlite::Sqlite;
 
 pub mod accounts;

@@ -23,8 +23,9 @@ use redis::{ProtocolVersion, Value};
 use crate::error::{Error, Result};
 use fitness::{Server, Unfit};
 
-/// How long one round of commands may take: a sender is refused rather than kept waiting.
-const DEADLINE: Duration = Duration::from_millis(300);
+/// How long one round of commands may take, unless [`Redis::patient`] says otherwise: a sender is
+/// refused rather than kept waiting.
+pub const DEADLINE: Duration = Duration::from_millis(300);
 /// How long a connection may take to be ready, TLS included.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// A connection that was silent for so long when an answer is late is given up.

@@ -141,7 +141,11 @@ impl Observe {
             program: program.clone(),
             arguments,
             variables: self.variables(role),
-            dir: self.dir.clone(),
+            dir: match role {
+                // It looks for the file with the webhook's URL where it runs.
+                Role::Alertmanager => self.dir.join("alerts"),
+                _ => self.dir.clone(),
+            },
             owner: None,
             health: Health::Page(address, page),
             listen: Some(address),
@@ -158,8 +162,8 @@ impl Observe {
                 )]
             }
             Role::Alertmanager => vec![
-                "--config.file=alerts/alertmanager.yml".to_owned(),
-                "--storage.path=alerts/data".to_owned(),
+                "--config.file=alertmanager.yml".to_owned(),
+                "--storage.path=data".to_owned(),
                 // It is alone.
                 "--cluster.listen-address=".to_owned(),
             ],

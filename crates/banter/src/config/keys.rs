@@ -204,6 +204,12 @@ pub(crate) static KEYS: LazyLock<Vec<Key>> = LazyLock::new(|| {
         secret("database.url", |s| &mut s.database.url),
         secret("log.url", |s| &mut s.log.url),
         any("log.durability", |s| &mut s.log.durability),
+        duration(
+            "log.deadline",
+            |s| &mut s.log.deadline,
+            // At most what a client waits for its `welcome`.
+            Duration::from_millis(50)..=limit::HELLO_TIMEOUT,
+        ),
         number("log.batch_rows", |s| &mut s.log.batch_rows, 1..=2_000),
         any("log.hear", |s| &mut s.log.hear),
         number(

@@ -29,20 +29,32 @@ const STOP_POLL: Duration = Duration::from_millis(20);
 #[derive(Debug, Args)]
 pub(super) struct Size {
     /// With --cluster, where none runs: gateways to start with [default: 2]
-    #[arg(long, value_name = "N", requires = "cluster",
+    #[arg(long, value_name = "N",
         value_parser = clap::value_parser!(u32).range(1..=cluster::COUNT_MAX))]
     gateways: Option<u32>,
     /// The same of workers [default: 1]
-    #[arg(long, value_name = "N", requires = "cluster",
+    #[arg(long, value_name = "N",
         value_parser = clap::value_parser!(u32).range(0..=cluster::COUNT_MAX))]
     workers: Option<u32>,
     /// The same of authentication services [default: 1]
-    #[arg(long, value_name = "N", requires = "cluster",
+    #[arg(long, value_name = "N",
         value_parser = clap::value_parser!(u32).range(1..=cluster::COUNT_MAX))]
     auths: Option<u32>,
 }
 
 impl Size {
+    /// Whether it is a size of what is there.
+    ///
+    /// # Errors
+    /// It is no cluster that is started.
+    pub(super) fn check(&self, cluster: bool) -> Result<(), Wrong> {
+        let arguments = self.arguments();
+        match arguments.first().filter(|_| !cluster) {
+            Some(flag) => Err(Wrong(format!("{flag}: only with --cluster"))),
+            None => Ok(()),
+        }
+    }
+
     fn arguments(&self) -> Vec<String> {
         let counts = [
             ("--gateways", self.gateways),

@@ -74,7 +74,7 @@ impl People {
     /// # Errors
     /// What of it cannot be used.
     pub(crate) fn load(&self, length: Length) -> Result<run::Load, Wrong> {
-        let (name, text) = self.profile()?;
+        let (name, text) = profile(&self.profile)?;
         let wrong = |error: &dyn std::fmt::Display| Wrong(format!("--profile {name}: {error}"));
         let mut profile = Profile::parse(&text).map_err(|error| wrong(&error))?;
         profile.users = self.users.unwrap_or(profile.users);
@@ -98,22 +98,39 @@ impl People {
             generators: self.generators,
             seed: self.seed,
             faults: Vec::new(),
+            open_ended: false,
             patience: None,
         })
     }
 
-    /// The profile's name and text.
-    fn profile(&self) -> Result<(String, String), Wrong> {
-        if let Some((name, text)) = BUILT_IN.iter().find(|(name, _)| *name == self.profile) {
-            return Ok(((*name).to_owned(), (*text).to_owned()));
-        }
-        let text = std::fs::read_to_string(&self.profile).map_err(|error| {
-            let names = BUILT_IN.map(|(name, _)| name).join(", ");
-            Wrong(format!(
-                "--profile {}: neither a profile ({names}) nor a file ({error})",
-                self.profile
-            ))
-        })?;
-        Ok((self.profile.clone(), text))
+    /// The same with another profile, whose people and demands are its own.
+    ///
+    /// # Errors
+    /// What of it cannot be used.
+    pub(crate) fn other(&self, profile: &str, length: Length) -> Result<run::Load, Wrong> {
+        let other = Self {
+            profile: profile.to_owned(),
+            users: None,
+            warm_up: self.warm_up,
+            rate: None,
+            slo: None,
+            generators: self.generators,
+            seed: self.seed,
+        };
+        other.load(length)
     }
+}
+
+/// A profile's name and text.
+fn profile(given: &str) -> Result<(String, String), Wrong> {
+    if let Some((name, text)) = BUILT_IN.iter().find(|(name, _)| *name == given) {
+        return Ok(((*name).to_owned(), (*text).to_owned()));
+    }
+    let text = std::fs::read_to_string(given).map_err(|error| {
+        let names = BUILT_IN.map(|(name, _)| name).join(", ");
+        Wrong(format!(
+            "--profile {given}: neither a profile ({names}) nor a file ({error})"
+        ))
+    })?;
+    Ok((given.to_owned(), text))
 }

@@ -54,6 +54,7 @@ impl Soak {
             warm_up: Some(Span(WARM_UP_MAX.min(length / 10))),
         })?;
         load.faults.clone_from(&self.fault);
+        load.check_descriptors()?;
         let circumstances = Circumstances::now()?;
         let screen = Screen::new();
         let mut set = self.target.set(load.users, &screen)?;

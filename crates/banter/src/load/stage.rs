@@ -87,6 +87,7 @@ impl Target {
     /// # Errors
     /// What is wrong.
     pub(crate) fn check(&self) -> Result<(), Wrong> {
+        self.size.check(self.cluster)?;
         if let Some(url) = &self.server {
             Server::at(url).map_err(|error| Wrong(error.to_string()))?;
         } else if !self.embedded && !self.cluster {

@@ -1,6 +1,7 @@
 //! The supervisor behind `banter cluster`, as far as it needs no cluster: the rest is in the
 //! modules below.
 
+mod faults;
 mod life;
 mod observed;
 

@@ -6,19 +6,34 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use crate::support::PATIENCE;
-use crate::support::fixture::{Fixture, Kind};
+use crate::support::fixture::{Fixture, Kind, for_every_kind, for_one_process};
 use crate::support::http::{Connection, Request};
 use crate::support::message::{fresh_id, words};
 
 use crate::support::socket::{CLOSE, FIN, Heard, Socket, upgrade};
 
+for_every_kind!(
+    welcome_tells_who_and_where,
+    origins_are_the_own_one_or_listed,
+    the_first_frame_is_hello,
+    frames_that_cannot_be_read_close_with_4500,
+    resume_positions_are_checked,
+    closes_are_answered_as_given,
+    a_drain_answers_what_was_sent_and_closes_with_4000,
+);
+for_one_process!(
+    only_a_good_upgrade_is_one: "NGINX writes the headers of an upgrade anew",
+    a_user_has_32_sockets_at_most: "each gateway counts its own; races has it for both",
+    an_operator_can_ask_for_the_drain: "one gateway is asked; cluster::life has it",
+    a_second_signal_ends_it_at_once: "a signal is for one process",
+);
+
 fn open(chat: &Fixture) -> Socket {
     Socket::open(chat.address(), chat.site().contract)
 }
 
-#[test]
-fn welcome_tells_who_and_where() {
-    let chat = Fixture::new();
+fn welcome_tells_who_and_where(kind: Kind) {
+    let chat = Fixture::of(kind);
     let [ann, bob] = chat.people(["ann", "bob"]);
     let (one, two) = (ann.create("one"), ann.create_private("two"));
     bob.create("three");
@@ -39,9 +54,8 @@ fn welcome_tells_who_and_where() {
     );
 }
 
-#[test]
-fn only_a_good_upgrade_is_one() {
-    let chat = Fixture::new();
+fn only_a_good_upgrade_is_one(kind: Kind) {
+    let chat = Fixture::of(kind);
     let without = |left_out: &str| {
         let mut request = Request::get("/v1/connect");
         for (name, value) in [
@@ -99,9 +113,8 @@ fn only_a_good_upgrade_is_one() {
     Socket::request(chat.address(), &fancy).expect("a socket");
 }
 
-#[test]
-fn origins_are_the_own_one_or_listed() {
-    let chat = Fixture::setup(Kind::Embedded)
+fn origins_are_the_own_one_or_listed(kind: Kind) {
+    let chat = Fixture::setup(kind)
         .set(
             "server.allowed_origins",
             "https://chat.example,http://localhost:5173",
@@ -148,9 +161,8 @@ fn origins_are_the_own_one_or_listed() {
     assert!(Socket::request(chat.address(), &named).is_ok());
 }
 
-#[test]
-fn the_first_frame_is_hello() {
-    let chat = Fixture::new();
+fn the_first_frame_is_hello(kind: Kind) {
+    let chat = Fixture::of(kind);
     let ann = chat.register("ann");
     let hello = json!({"type": "hello", "token": ann.token}).to_string();
     for (text, code, error) in [
@@ -200,9 +212,8 @@ fn the_first_frame_is_hello() {
     );
 }
 
-#[test]
-fn frames_that_cannot_be_read_close_with_4500() {
-    let chat = Fixture::new();
+fn frames_that_cannot_be_read_close_with_4500(kind: Kind) {
+    let chat = Fixture::of(kind);
     let ann = chat.register("ann");
     let channel = ann.create("lounge");
     for text in [
@@ -254,9 +265,8 @@ fn frames_that_cannot_be_read_close_with_4500() {
     socket.tell(&channel, "a", &words(1));
 }
 
-#[test]
-fn resume_positions_are_checked() {
-    let chat = Fixture::new();
+fn resume_positions_are_checked(kind: Kind) {
+    let chat = Fixture::of(kind);
     let ann = chat.register("ann");
     let channel = ann.create("lounge");
     let epoch = ann.join(&channel)["epoch"].clone();
@@ -289,9 +299,8 @@ fn resume_positions_are_checked() {
     }
 }
 
-#[test]
-fn a_user_has_32_sockets_at_most() {
-    let chat = Fixture::new();
+fn a_user_has_32_sockets_at_most(kind: Kind) {
+    let chat = Fixture::of(kind);
     let [ann, bob] = chat.people(["ann", "bob"]);
     let mut sockets: Vec<_> = (0..32).map(|_| ann.connect()).collect();
     let mut one_more = open(&chat);
@@ -312,9 +321,8 @@ fn a_user_has_32_sockets_at_most() {
     }
 }
 
-#[test]
-fn closes_are_answered_as_given() {
-    let chat = Fixture::new();
+fn closes_are_answered_as_given(kind: Kind) {
+    let chat = Fixture::of(kind);
     let ann = chat.register("ann");
     for code in [1000_u16, 1001, 1003, 1007, 1011, 1014, 3000, 4123, 4999] {
         let mut socket = ann.connect();
@@ -337,9 +345,8 @@ fn closes_are_answered_as_given() {
     assert!(matches!(socket.hear(), Heard::Close(Some((1000, _)))));
 }
 
-#[test]
-fn a_drain_answers_what_was_sent_and_closes_with_4000() {
-    let mut chat = Fixture::new();
+fn a_drain_answers_what_was_sent_and_closes_with_4000(kind: Kind) {
+    let mut chat = Fixture::of(kind);
     let ann = chat.register("ann");
     let channel = ann.create("lounge");
     let mut sockets: Vec<_> = (0..20).map(|_| ann.connect()).collect();
@@ -376,9 +383,8 @@ fn a_drain_answers_what_was_sent_and_closes_with_4000() {
     );
 }
 
-#[test]
-fn an_operator_can_ask_for_the_drain() {
-    let mut chat = Fixture::new();
+fn an_operator_can_ask_for_the_drain(kind: Kind) {
+    let mut chat = Fixture::of(kind);
     let ann = chat.register("ann");
     let mut socket = ann.connect();
     let ready = chat.admin(&Request::get("/readyz?verbose")).ok(200);
@@ -390,11 +396,8 @@ fn an_operator_can_ask_for_the_drain() {
     chat.start();
 }
 
-#[test]
-fn a_second_signal_ends_it_at_once() {
-    let mut chat = Fixture::setup(Kind::Embedded)
-        .expect_log("stopped at once")
-        .start();
+fn a_second_signal_ends_it_at_once(kind: Kind) {
+    let mut chat = Fixture::setup(kind).expect_log("stopped at once").start();
     let ann = chat.register("ann");
     // A connection in the middle of a request keeps the drain waiting.
     let mut slow = Connection::open(chat.address());

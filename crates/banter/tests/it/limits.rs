@@ -6,14 +6,27 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use crate::support::PASSWORD;
-use crate::support::fixture::{Fixture, Kind};
+use crate::support::fixture::{Fixture, Kind, for_every_kind, for_one_process};
 use crate::support::http::{Connection, Request};
 use crate::support::message::{fresh_id, words};
 use crate::support::socket::{FIN, Heard, PING, Socket, TEXT, upgrade};
 
-#[test]
-fn a_channel_takes_so_many_entries_a_second() {
-    let chat = Fixture::setup(Kind::Embedded)
+for_every_kind!(
+    a_channel_takes_so_many_entries_a_second,
+    a_socket_that_sends_too_fast_is_closed,
+    a_message_over_64_kib_is_too_big,
+    the_largest_message_passes_however_it_is_escaped,
+    a_body_over_64_kib_is_too_large,
+    logins_of_an_address_are_counted,
+    nobody_is_believed_but_trusted_proxies,
+    outbound_bytes_can_be_set,
+);
+for_one_process!(
+    upgrades_and_sockets_of_an_address_are_counted: "NGINX counts before the gateways; nginx has it",
+);
+
+fn a_channel_takes_so_many_entries_a_second(kind: Kind) {
+    let chat = Fixture::setup(kind)
         .set("limits.channel_entries_per_second", "10")
         .start();
     let [ann, bob] = chat.people(["ann", "bob"]);
@@ -57,9 +70,8 @@ fn a_channel_takes_so_many_entries_a_second() {
     socket.tell(&other, &fresh_id(), &words(1));
 }
 
-#[test]
-fn a_socket_that_sends_too_fast_is_closed() {
-    let chat = Fixture::new();
+fn a_socket_that_sends_too_fast_is_closed(kind: Kind) {
+    let chat = Fixture::of(kind);
     let ann = chat.register("ann");
     let mut calm = ann.connect();
     let ping = crate::support::socket::frame(FIN | PING, &[]);
@@ -94,9 +106,8 @@ fn a_socket_that_sends_too_fast_is_closed() {
     }
 }
 
-#[test]
-fn a_message_over_64_kib_is_too_big() {
-    let chat = Fixture::new();
+fn a_message_over_64_kib_is_too_big(kind: Kind) {
+    let chat = Fixture::of(kind);
     let ann = chat.register("ann");
     let pad = |length: usize| {
         let empty = r#"{"type":"ping","pad":""}"#.len();
@@ -152,9 +163,8 @@ fn a_message_over_64_kib_is_too_big() {
     }
 }
 
-#[test]
-fn the_largest_message_passes_however_it_is_escaped() {
-    let chat = Fixture::new();
+fn the_largest_message_passes_however_it_is_escaped(kind: Kind) {
+    let chat = Fixture::of(kind);
     let ann = chat.register("ann");
     let channel = ann.create("lounge");
     let mut socket = ann.connect();
@@ -173,9 +183,8 @@ fn the_largest_message_passes_however_it_is_escaped() {
     assert_eq!(socket.ended().code, 1009);
 }
 
-#[test]
-fn a_body_over_64_kib_is_too_large() {
-    let chat = Fixture::new();
+fn a_body_over_64_kib_is_too_large(kind: Kind) {
+    let chat = Fixture::of(kind);
     let ann = chat.register("ann");
     let path = "/v1/channels";
     let form = |length: usize| {
@@ -223,9 +232,8 @@ fn login(username: &str) -> Request {
     Request::post("/v1/auth/login").json(&form)
 }
 
-#[test]
-fn logins_of_an_address_are_counted() {
-    let chat = Fixture::setup(Kind::Embedded)
+fn logins_of_an_address_are_counted(kind: Kind) {
+    let chat = Fixture::setup(kind)
         .set("limits.address_logins_per_minute", "10")
         .start();
     chat.register("ann");
@@ -268,9 +276,8 @@ fn logins_of_an_address_are_counted() {
     assert_eq!(chat.call(&login("ann")).status, 200);
 }
 
-#[test]
-fn nobody_is_believed_but_trusted_proxies() {
-    let chat = Fixture::setup(Kind::Embedded)
+fn nobody_is_believed_but_trusted_proxies(kind: Kind) {
+    let chat = Fixture::setup(kind)
         .set("limits.address_logins_per_minute", "1")
         .set("server.trusted_proxies", "203.0.113.0/24")
         .start();
@@ -281,9 +288,8 @@ fn nobody_is_believed_but_trusted_proxies() {
     }
 }
 
-#[test]
-fn upgrades_and_sockets_of_an_address_are_counted() {
-    let chat = Fixture::setup(Kind::Embedded)
+fn upgrades_and_sockets_of_an_address_are_counted(kind: Kind) {
+    let chat = Fixture::setup(kind)
         .set("limits.address_upgrades_per_second", "1")
         .set("limits.address_sockets", "3")
         .start();
@@ -313,9 +319,8 @@ fn upgrades_and_sockets_of_an_address_are_counted() {
     }
 }
 
-#[test]
-fn outbound_bytes_can_be_set() {
-    let chat = Fixture::setup(Kind::Embedded)
+fn outbound_bytes_can_be_set(kind: Kind) {
+    let chat = Fixture::setup(kind)
         .set("limits.outbound_bytes", "131072")
         .set("limits.channel_entries_per_second", "100000")
         .start();

@@ -1,8 +1,10 @@
 //! `banter load` from outside: a short load on a server of its own, and on one that is there.
 
 mod cluster;
+mod proxy;
 mod soak;
 mod stress;
+mod tls;
 
 use std::fs;
 use std::io::{BufRead as _, BufReader};
@@ -121,10 +123,27 @@ fn wrong_usage_is_told_before_anything_starts() {
     assert!(load(&["--embedded", "--slo", "ack_p98<1s"]).contains("ack_p98<1s"));
     assert!(load(&["--embedded", "--duration", "soon"]).contains("soon"));
     assert!(load(&["--print-profile", "rome"]).contains("rome"));
-    assert!(load(&["--server", "https://chat.example"]).contains("http://"));
+    assert!(load(&["--server", "ftp://chat.example"]).contains("https://"));
+    assert!(load(&["--embedded", "--gateways", "2"]).contains("--cluster"));
     let away = run(dir.path(), &["load", "--server", "http://127.0.0.1:1"]);
-    assert_eq!(away.code, Some(1));
-    assert!(away.stderr.contains("cannot reach"), "{}", away.stderr);
+    assert!(away.failed().contains("cannot reach"));
+    // A process may have fewer files than its people have sockets.
+    let program = banter(dir.path(), &[]).get_program().to_owned();
+    for arguments in [
+        "load --embedded",
+        "load soak --embedded",
+        "stress --embedded",
+    ] {
+        let mut limited = std::process::Command::new("sh");
+        let script = format!("ulimit -n 300 && exec \"$0\" {arguments} --users 1000");
+        limited.args(["-c", &script]).arg(&program);
+        let ran = Ran::from(limited.current_dir(dir.path()).output().expect("it starts"));
+        let line = ran.failed();
+        assert!(
+            line.contains("open files") && line.contains("ulimit -Hn"),
+            "{line}"
+        );
+    }
 }
 
 /// The child of a process that was started with this argument.
@@ -205,41 +224,96 @@ fn a_server_that_stands_still_is_seen_to_recover() {
     assert!(!same.contains("beyond"), "{same}");
 }
 
-#[test]
-fn an_interrupted_load_leaves_a_report_of_what_there_is() {
-    let dir = tempfile::tempdir().expect("a directory");
-    let arguments = [
-        "load",
-        "--embedded",
-        "--profile",
-        "room",
-        "--users",
-        "4",
-        "--rate",
-        "20",
-    ];
-    let more = ["--duration", "10m", "--warm-up", "0s", "--json", "cut.json"];
-    let mut command = banter(dir.path(), &[&arguments[..], &more].concat());
+/// A command that is interrupted once it has said something; what it left in `cut.json`.
+fn interrupted(dir: &std::path::Path, arguments: &[&str], said: &str) -> (Ran, Value) {
+    let mut command = banter(dir, &[arguments, &["--json", "cut.json"]].concat());
+    command.env("XDG_STATE_HOME", dir);
     command.stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().expect("it starts");
     let stderr = BufReader::new(child.stderr.take().expect("piped"));
     let mut lines = stderr.lines().map_while(Result::ok);
-    // It tells of its first second.
-    assert!(lines.any(|line| line.contains("sent/s")), "it ended early");
+    assert!(lines.any(|line| line.contains(said)), "it ended early");
     std::thread::spawn(move || lines.for_each(drop));
     let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
     kill_process(pid.expect("a process"), Signal::INT).expect("it is ours");
     let ran = Ran::from(child.wait_with_output().expect("it ends"));
     assert_eq!(ran.code, Some(4), "{}", ran.stdout);
+    let report = fs::read(dir.join("cut.json")).expect("a report");
+    let report: Value = serde_json::from_slice(&report).expect("JSON");
+    assert_eq!(report["verdict"], "INVALID");
+    assert_eq!(report["runs"][0]["audit"]["violations"], 0);
+    (ran, report)
+}
+
+#[test]
+fn whenever_it_is_interrupted_there_is_a_report() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let room = ["--embedded", "--profile", "room", "--users", "4"];
+    let long = ["--rate", "20", "--duration", "10m", "--warm-up", "0s"];
+    let load = [&["load"], &room[..], &long].concat();
+    let (ran, _) = interrupted(dir.path(), &load, "sent/s");
     assert!(
         ran.stdout.contains("stopped before its time"),
         "{}",
         ran.stdout
     );
-    let report = fs::read(dir.path().join("cut.json")).expect("a report");
+    let stress = [&["stress"], &room[..], &long].concat();
+    let (ran, report) = interrupted(dir.path(), &stress, "sent/s");
+    assert!(
+        ran.stdout.contains("stopped before it was done"),
+        "{}",
+        ran.stdout
+    );
+    assert_eq!(report["stress"]["confirmed"], Value::Null);
+    // While accounts are made nothing is measured yet, and that is told.
+    let server = Server::start();
+    let there = ["load", "--server", server.url(), "--users", "3000"];
+    let (ran, _) = interrupted(dir.path(), &there, "accounts");
+    let told = "stopped before anything was measured";
+    assert!(ran.stdout.contains(told), "{}", ran.stdout);
+}
+
+#[test]
+fn a_hundred_times_the_people_are_carried() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let text = run(dir.path(), &["load", "--print-profile", "community"]).succeeded();
+    // More of the same within seconds, and fewer channels to be joined before.
+    let text = text.replace("per_user = 0.00874", "per_user = 0.1");
+    let text = text.replace("memberships = 8", "memberships = 2");
+    fs::write(dir.path().join("small.toml"), text).expect("written");
+    let arguments = [
+        "load",
+        "--embedded",
+        "--profile",
+        "small.toml",
+        "--users",
+        "20",
+    ];
+    let scale = ["--scale", "1,100", "--duration", "3s", "--warm-up", "1s"];
+    let wide = ["--slo", "history_p99<60s,errors<1%", "--json", "scale.json"];
+    let ran = run(dir.path(), &[&arguments[..], &scale, &wide].concat());
+    assert_eq!(ran.code, Some(0), "{}{}", ran.stderr, ran.stdout);
+    let report = fs::read(dir.path().join("scale.json")).expect("a report");
     let report: Value = serde_json::from_slice(&report).expect("JSON");
-    assert_eq!(report["verdict"], "INVALID");
-    assert_eq!(report["runs"][0]["audit"]["violations"], 0);
+    let runs = report["runs"].as_array().expect("runs");
+    let users: Vec<_> = runs
+        .iter()
+        .filter_map(|run| run["users"].as_u64())
+        .collect();
+    assert_eq!(users, [20, 2_000]);
+    assert_eq!(runs[1]["audit"]["violations"], 0);
+    assert!(runs[1]["bytes_per_socket"].is_f64(), "{}", ran.stdout);
+    let table = [
+        "20 users",
+        "2,000 users",
+        "cores per 1,000 users",
+        "memory of a socket",
+    ];
+    assert!(
+        table.iter().all(|word| ran.stdout.contains(word)),
+        "{}",
+        ran.stdout
+    );
 }
 
 #[test]

@@ -5,10 +5,28 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::support::PASSWORD;
-use crate::support::fixture::{Fixture, Kind};
+use crate::support::fixture::{Fixture, Kind, for_every_kind, for_one_process};
 use crate::support::http::{Answer, Request};
 use crate::support::person::Person;
 use crate::support::socket::Socket;
+
+for_every_kind!(
+    registering_gives_tokens,
+    bad_names_and_passwords_are_refused_by_field,
+    passwords_are_taken_verbatim,
+    a_failed_login_does_not_tell_why,
+    failures_of_an_account_cost_time,
+    refresh_tokens_rotate,
+    bad_refresh_tokens_are_refused_alike,
+    logging_out_ends_the_session_at_once,
+    a_disabled_account_is_out_within_two_seconds,
+    a_browser_keeps_its_session_in_a_cookie,
+    behind_tls_the_cookie_is_secure,
+    the_public_keys_are_published,
+);
+for_one_process!(
+    an_account_made_beside_the_server_can_log_in: "there is no file to work on beside a cluster",
+);
 
 /// What the server logs when it ends a session because of its refresh token.
 const REUSED: &str = "an old refresh token was used";
@@ -28,9 +46,8 @@ fn open(chat: &Fixture, token: &str) -> Socket {
     socket
 }
 
-#[test]
-fn registering_gives_tokens() {
-    let chat = Fixture::new();
+fn registering_gives_tokens(kind: Kind) {
+    let chat = Fixture::of(kind);
     let answer = chat.site().enter("register", "Ann.B-1_");
     let tokens = answer.ok(201);
     assert_eq!(answer.header("cache-control"), Some("no-store"));
@@ -53,9 +70,8 @@ fn registering_gives_tokens() {
     assert_ne!(again.token, ann.token);
 }
 
-#[test]
-fn bad_names_and_passwords_are_refused_by_field() {
-    let chat = Fixture::new();
+fn bad_names_and_passwords_are_refused_by_field(kind: Kind) {
+    let chat = Fixture::of(kind);
     let register = |username: &str, password: &str| {
         chat.call(&post("/v1/auth/register", &credentials(username, password)))
     };
@@ -85,9 +101,8 @@ fn bad_names_and_passwords_are_refused_by_field() {
     assert_eq!(both["errors"].as_array().unwrap().len(), 2, "{both}");
 }
 
-#[test]
-fn passwords_are_taken_verbatim() {
-    let chat = Fixture::new();
+fn passwords_are_taken_verbatim(kind: Kind) {
+    let chat = Fixture::of(kind);
     // At their bounds: 8 characters, 1,024 bytes; space and NUL included.
     let longest = "é".repeat(512);
     for (number, password) in ["ßßßßßßßß", &longest, "  spaces ", "nul\u{0}nul\u{0}"]
@@ -112,9 +127,8 @@ fn told(answer: &Answer) -> (u16, Value) {
     (answer.status, answer.json())
 }
 
-#[test]
-fn a_failed_login_does_not_tell_why() {
-    let chat = Fixture::new();
+fn a_failed_login_does_not_tell_why(kind: Kind) {
+    let chat = Fixture::of(kind);
     let [_ann, _bob] = chat.people(["ann", "bob"]);
     chat.command(&["user", "disable", "bob"]).succeeded();
     let login = |username: &str, password: &str| {
@@ -134,9 +148,8 @@ fn a_failed_login_does_not_tell_why() {
     assert_eq!(login("ann", &"a".repeat(2000)), wrong);
 }
 
-#[test]
-fn failures_of_an_account_cost_time() {
-    let chat = Fixture::new();
+fn failures_of_an_account_cost_time(kind: Kind) {
+    let chat = Fixture::of(kind);
     chat.register("ann");
     let bad = post("/v1/auth/login", &credentials("ann", "wrong password"));
     let good = post("/v1/auth/login", &credentials("ANN", PASSWORD));
@@ -164,9 +177,8 @@ fn failures_of_an_account_cost_time() {
     }
 }
 
-#[test]
-fn refresh_tokens_rotate() {
-    let chat = Fixture::setup(Kind::Embedded).expect_log(REUSED).start();
+fn refresh_tokens_rotate(kind: Kind) {
+    let chat = Fixture::setup(kind).expect_log(REUSED).start();
     let mut ann = chat.register("ann");
     let first = ann.clone();
     let answer = ann.refresh();
@@ -182,6 +194,7 @@ fn refresh_tokens_rotate() {
     let second = ann.clone();
     first.clone().refresh().refused(401, "refresh_invalid");
     second.clone().refresh().refused(401, "refresh_invalid");
+    std::thread::sleep(chat.capabilities().settling);
     ann.call(Request::get("/v1/me"))
         .refused(401, "token_invalid");
     first
@@ -193,9 +206,8 @@ fn refresh_tokens_rotate() {
         .ok(200);
 }
 
-#[test]
-fn bad_refresh_tokens_are_refused_alike() {
-    let chat = Fixture::new();
+fn bad_refresh_tokens_are_refused_alike(kind: Kind) {
+    let chat = Fixture::of(kind);
     let ann = chat.register("ann");
     let mut wrong = ann.refresh_token.clone().into_bytes();
     wrong[30] = if wrong[30] == b'A' { b'B' } else { b'A' };
@@ -216,9 +228,8 @@ fn bad_refresh_tokens_are_refused_alike() {
     ann.call(Request::get("/v1/me")).ok(200);
 }
 
-#[test]
-fn logging_out_ends_the_session_at_once() {
-    let chat = Fixture::new();
+fn logging_out_ends_the_session_at_once(kind: Kind) {
+    let chat = Fixture::of(kind);
     let ann = chat.register("ann");
     let other = Person::log_in(chat.site(), "ann");
     let (mut socket, mut other_socket) = (ann.connect(), other.connect());
@@ -239,9 +250,8 @@ fn logging_out_ends_the_session_at_once() {
     other.call(Request::get("/v1/me")).ok(200);
 }
 
-#[test]
-fn a_disabled_account_is_out_within_two_seconds() {
-    let chat = Fixture::new();
+fn a_disabled_account_is_out_within_two_seconds(kind: Kind) {
+    let chat = Fixture::of(kind);
     let [ann, bob] = chat.people(["ann", "bob"]);
     let (mut hers, mut his) = (ann.connect(), bob.connect());
     chat.command(&["user", "disable", "ann"]).succeeded();
@@ -271,9 +281,8 @@ fn a_disabled_account_is_out_within_two_seconds() {
     ann.clone().refresh().refused(401, "refresh_invalid");
 }
 
-#[test]
-fn an_account_made_beside_the_server_can_log_in() {
-    let chat = Fixture::setup(Kind::Embedded)
+fn an_account_made_beside_the_server_can_log_in(kind: Kind) {
+    let chat = Fixture::setup(kind)
         .set("auth.registration", "closed")
         .start();
     chat.site()
@@ -294,9 +303,8 @@ fn cookie_of(answer: &Answer) -> (String, Vec<String>) {
     (parts.next().unwrap(), parts.collect())
 }
 
-#[test]
-fn a_browser_keeps_its_session_in_a_cookie() {
-    let chat = Fixture::new();
+fn a_browser_keeps_its_session_in_a_cookie(kind: Kind) {
+    let chat = Fixture::of(kind);
     let form = json!({"username": "ann", "password": PASSWORD, "session": "cookie"});
     let answer = chat.call(&post("/v1/auth/register", &form));
     let tokens = answer.ok(201);
@@ -345,9 +353,8 @@ fn a_browser_keeps_its_session_in_a_cookie() {
     with("/v1/auth/refresh", &next, Some(&own)).refused(401, "refresh_invalid");
 }
 
-#[test]
-fn behind_tls_the_cookie_is_secure() {
-    let chat = Fixture::setup(Kind::Embedded)
+fn behind_tls_the_cookie_is_secure(kind: Kind) {
+    let chat = Fixture::setup(kind)
         .set("server.public_url", "https://chat.example")
         .set("server.allowed_origins", "https://app.example")
         .start();
@@ -370,9 +377,8 @@ fn behind_tls_the_cookie_is_secure() {
         .refused(422, "field_type");
 }
 
-#[test]
-fn the_public_keys_are_published() {
-    let chat = Fixture::new();
+fn the_public_keys_are_published(kind: Kind) {
+    let chat = Fixture::of(kind);
     let answer = chat.call(&Request::get("/.well-known/jwks.json"));
     assert_eq!(answer.header("cache-control"), Some("max-age=300"));
     let keys = answer.ok(200);

@@ -35,7 +35,7 @@ fn nginx(config: &Path) -> Command {
     command
 }
 
-fn installed() -> bool {
+pub(crate) fn installed() -> bool {
     let found = nginx(Path::new("x")).arg("-v").output().is_ok();
     if !found {
         eprintln!("skipped: nginx is not installed (make test installs it)");
@@ -177,25 +177,40 @@ fn what_cannot_be_configured_is_refused() {
 }
 
 /// A running NGINX. Dropped, it is ended.
-struct Balancer {
+pub(crate) struct Balancer {
     child: Child,
-    address: SocketAddr,
+    pub(crate) address: SocketAddr,
     dir: TempDir,
 }
 
 impl Balancer {
     fn start(gateways: &[SocketAddr], auth: SocketAddr) -> Self {
+        Self::start_with(gateways, auth, &[])
+    }
+
+    /// The same with more flags, such as those of a certificate.
+    pub(crate) fn start_with(
+        gateways: &[SocketAddr],
+        auth: SocketAddr,
+        more: &[(&str, &str)],
+    ) -> Self {
         let dir = tempdir().unwrap();
         let address = free_address();
         let gateways: Vec<_> = gateways.iter().map(ToString::to_string).collect();
         let text = run(
             dir.path(),
-            &flags(&[
-                ("--gateway", &gateways.join(",")),
-                ("--auth", &auth.to_string()),
-                ("--listen", &address.to_string()),
-                ("--run-dir", dir.path().to_str().unwrap()),
-            ]),
+            &flags(
+                &[
+                    &[
+                        ("--gateway", gateways.join(",").as_str()),
+                        ("--auth", &auth.to_string()),
+                        ("--listen", &address.to_string()),
+                        ("--run-dir", dir.path().to_str().unwrap()),
+                    ],
+                    more,
+                ]
+                .concat(),
+            ),
         )
         .succeeded();
         let config = write(dir.path(), &text);

@@ -229,6 +229,39 @@ fn the_queue_tells_what_waits() {
     assert!(chat.metric("banter_worker_messages_persisted_total") >= 7.0);
 }
 
+/// The database lags behind the log: it must not be asked alone who is a member.
+#[test]
+fn who_comes_back_before_the_leave_is_stored_is_a_member_again() {
+    let mut chat = Fixture::of(Kind::Cluster);
+    let [ann, bob] = chat.people(["ann", "bob"]);
+    let (public, private) = (ann.create("lounge"), ann.create_private("hidden"));
+    ann.add(&private, "bob");
+    let first = bob.join(&public)["seq"].clone();
+    let mut socket = bob.connect();
+    chat.end("worker", Signal::TERM);
+    let subscription = |method: &str, channel: &str| {
+        let path = format!("/v1/channels/{channel}/subscription");
+        bob.call(Request::new(method, path))
+    };
+    std::thread::scope(|scope| {
+        for channel in [&public, &private] {
+            // On a busy machine the workers may be back too late for an answer.
+            scope.spawn(|| assert!([204, 503].contains(&subscription("DELETE", channel).status)));
+            socket.find("left");
+        }
+        let again = scope.spawn(|| {
+            let answers = std::iter::repeat_with(|| subscription("PUT", &public));
+            let mut answered = answers.skip_while(|answer| answer.status == 503);
+            answered.next().expect("without end").ok(200)
+        });
+        subscription("PUT", &private).refused(404, "channel_not_found");
+        chat.spawn("worker");
+        let again = again.join().expect("it is answered");
+        assert!(again["seq"].as_u64() > first.as_u64(), "{again}");
+    });
+    assert_eq!(socket.find("joined")["user"], "bob");
+}
+
 #[test]
 fn one_process_has_no_queue() {
     let dir = tempfile::tempdir().unwrap();

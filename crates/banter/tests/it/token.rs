@@ -4,13 +4,25 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ed25519_dalek::{Signer as _, SigningKey};
 use hmac::{Hmac, KeyInit as _, Mac as _};
+use rustix::process::Signal;
 use serde_json::{Value, json};
 use sha2::Sha256;
 
-use crate::support::fixture::{Fixture, Kind};
-use crate::support::http::{Answer, Request};
+use crate::support::fixture::{Fixture, Kind, for_every_kind, for_one_process};
+use crate::support::http::{Answer, Connection, Request};
 use crate::support::person::Person;
 use crate::support::socket::Socket;
+
+for_every_kind!(
+    forged_tokens_are_refused_alike,
+    an_expired_token_says_so,
+    a_token_of_another_server_is_refused,
+    keys_can_be_rotated_beside_the_server,
+);
+for_one_process!(
+    a_token_goes_into_one_bearer_header: "NGINX refuses a header that is there twice",
+    a_token_with_the_issuer_of_yesterday_is_refused: "it starts one directory of data twice",
+);
 
 fn base64(bytes: impl AsRef<[u8]>) -> String {
     URL_SAFE_NO_PAD.encode(bytes)
@@ -181,9 +193,8 @@ fn told(answer: &Answer) -> (u16, String) {
     (answer.status, answer.text())
 }
 
-#[test]
-fn forged_tokens_are_refused_alike() {
-    let chat = Fixture::new();
+fn forged_tokens_are_refused_alike(kind: Kind) {
+    let chat = Fixture::of(kind);
     let ann = chat.register("ann");
     let jwks = chat.call(&Request::get("/.well-known/jwks.json")).ok(200);
     let with = |value: &str| chat.call(&Request::get("/v1/me").header("Authorization", value));
@@ -209,9 +220,8 @@ fn forged_tokens_are_refused_alike() {
     ann.call(Request::get("/v1/me")).ok(200);
 }
 
-#[test]
-fn a_token_goes_into_one_bearer_header() {
-    let chat = Fixture::new();
+fn a_token_goes_into_one_bearer_header(kind: Kind) {
+    let chat = Fixture::of(kind);
     let ann = chat.register("ann");
     let me = |headers: &[String]| {
         let mut request = Request::get("/v1/me");
@@ -243,9 +253,8 @@ fn a_token_goes_into_one_bearer_header() {
         .refused(401, "token_missing");
 }
 
-#[test]
-fn an_expired_token_says_so() {
-    let chat = Fixture::setup(Kind::Embedded)
+fn an_expired_token_says_so(kind: Kind) {
+    let chat = Fixture::setup(kind)
         .set("auth.access_token_ttl", "1s")
         .start();
     let mut ann = chat.register("ann");
@@ -273,11 +282,10 @@ fn an_expired_token_says_so() {
     }
 }
 
-#[test]
-fn a_token_of_another_server_is_refused() {
-    let chat = Fixture::new();
+fn a_token_of_another_server_is_refused(kind: Kind) {
+    let chat = Fixture::of(kind);
     let ann = chat.register("ann");
-    let elsewhere = Fixture::new();
+    let elsewhere = Fixture::of(kind);
     elsewhere.register("ann");
     let stranger = Person {
         site: elsewhere.site(),
@@ -294,12 +302,94 @@ fn a_token_of_another_server_is_refused() {
     ended.with(4503, Some("token_invalid"));
 }
 
-/// Signed with the very keys of the server, and for another name of it.
+/// A gateway is given a key of the test's own, so that only the words of a token can be wrong.
 #[test]
-fn a_token_with_the_issuer_of_yesterday_is_refused() {
+fn rightly_signed_tokens_with_wrong_words_are_refused() {
+    if !crate::cluster::installed() {
+        return;
+    }
+    let mut chat = Fixture::of(Kind::Cluster);
+    let ann = chat.register("ann");
+    let forger = Forger::new(&ann.token);
+    let x = base64(forger.own.verifying_key());
+    chat.publish_key(&json!({
+        "kty": "OKP", "crv": "Ed25519", "alg": "EdDSA", "use": "sig", "kid": "own", "x": x,
+    }));
+    // Whoever owns the keys would put them right again.
+    chat.end("auth", Signal::KILL);
+    chat.end("gateway", Signal::TERM);
+    chat.spawn("gateway");
+    chat.ready("gateway");
+    let gateway = chat.addresses("gateway")[0];
+    let head = forger.head_with("kid", json!("own"));
+    let sign = |head: &str, claims: &str| {
+        let sign = |input: &[u8]| forger.own.sign(input).to_bytes().to_vec();
+        signed(head, claims, sign)
+    };
+    let status = |token: &str| {
+        let request = Request::get("/v1/me").bearer(token);
+        Connection::open(gateway).call(&request)
+    };
+    let claims = forger.claims.to_string();
+    assert_eq!(status(&sign(&head, &claims)).status, 200, "the key counts");
+    let wrong = rightly_signed(&forger, &head, sign);
+    for (what, token) in wrong {
+        let answer = status(&token);
+        assert_eq!(answer.status, 401, "{what}");
+        let expected = match what.as_str() {
+            "expired" => "token_expired",
+            _ => "token_invalid",
+        };
+        assert_eq!(answer.json()["code"], expected, "{what}");
+        let mut socket = Socket::open(gateway, chat.site().contract);
+        socket.hello(&token, &Value::Null);
+        assert_eq!(socket.ended().error(), Some(expected), "{what}");
+    }
+}
+
+fn rightly_signed(forger: &Forger, head: &str, sign: impl Fn(&str, &str) -> String) -> Vec<Forged> {
+    let claims = forger.claims.to_string();
+    let now = forger.claims["iat"].as_u64().expect("a time");
+    let mut wrong = vec![("expired".to_owned(), {
+        let mut claims = forger.claims.clone();
+        (claims["iat"], claims["exp"]) = (json!(now - 7_200), json!(now - 3_600));
+        sign(head, &claims.to_string())
+    })];
+    for (name, value) in [
+        ("aud", json!("other")),
+        ("aud", json!(["banter", 1])),
+        ("iss", json!("http://evil.example")),
+        ("sub", json!("nobody")),
+        ("sid", json!(7)),
+        ("iat", json!(now + 3_600)),
+        ("nbf", json!(now + 3_600)),
+        ("exp", json!("tomorrow")),
+        ("exp", json!(1e300)),
+    ] {
+        let claims = forger.claims_with(name, value.clone());
+        wrong.push((format!("{name} {value}"), sign(head, &claims)));
+    }
+    for name in ["aud", "iss", "sub", "sid", "iat", "exp"] {
+        let mut claims = forger.claims.clone();
+        claims.as_object_mut().expect("an object").remove(name);
+        wrong.push((format!("no {name}"), sign(head, &claims.to_string())));
+    }
+    for typ in ["JWT", "", "AT+JWT "] {
+        let mut head: Value = serde_json::from_str(head).expect("JSON");
+        head["typ"] = json!(typ);
+        wrong.push((format!("typ {typ}"), sign(&head.to_string(), &claims)));
+    }
+    let sub = forger.claims["sub"].to_string();
+    let twice = claims.replacen('{', &format!("{{\"sub\":{sub},"), 1);
+    wrong.push(("sub twice".to_owned(), sign(head, &twice)));
+    wrong
+}
+
+/// Signed with the very keys of the server, and for another name of it.
+fn a_token_with_the_issuer_of_yesterday_is_refused(kind: Kind) {
     let dir = tempfile::tempdir().expect("a temporary directory");
     let called = |url: &str| {
-        let setup = Fixture::setup(Kind::Embedded).data_dir(&dir.path().join("data"));
+        let setup = Fixture::setup(kind).data_dir(&dir.path().join("data"));
         setup.set("server.public_url", url).start()
     };
     let mut yesterday = called("https://old.example");
@@ -323,9 +413,8 @@ fn a_token_with_the_issuer_of_yesterday_is_refused() {
     ann.call(Request::get("/v1/me")).ok(200);
 }
 
-#[test]
-fn keys_can_be_rotated_beside_the_server() {
-    let chat = Fixture::new();
+fn keys_can_be_rotated_beside_the_server(kind: Kind) {
+    let chat = Fixture::of(kind);
     let ann = chat.register("ann");
     let kid = |token: &str| decode(token).0["kid"].clone();
     chat.command(&["keys", "rotate"]).succeeded();

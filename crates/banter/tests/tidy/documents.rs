@@ -115,3 +115,55 @@ fn the_set_up_in_the_readme_works() {
         );
     }
 }
+
+/// A file of tests that never starts a cluster needs a reason, and the list of reasons is
+/// no longer than it has to be.
+#[test]
+fn tests_that_leave_a_cluster_out_say_why() {
+    let folder = root().join("crates/banter/tests/it");
+    let mut left_out = BTreeSet::new();
+    for name in files_of_tests(&folder) {
+        let text = fs::read_to_string(folder.join(format!("{name}.rs"))).expect("it is there");
+        let of_clusters = [
+            "for_every_kind",
+            "Kind::Cluster",
+            "installed()",
+            "\"cluster\"",
+        ];
+        let has_tests = text.contains("#[test]");
+        if has_tests && !of_clusters.iter().any(|word| text.contains(word)) {
+            left_out.insert(name);
+        }
+    }
+    let mut explained = BTreeSet::new();
+    for row in rows(&document("CONTRIBUTING.md")) {
+        let names = row[0].split(", ").map(|name| name.trim_matches('`'));
+        let are_tests = |name: &&str| folder.join(format!("{name}.rs")).is_file();
+        explained.extend(names.filter(are_tests).map(str::to_owned));
+    }
+    assert_eq!(explained, left_out);
+}
+
+/// Paths without their ending, of a folder and those in it.
+fn files_of_tests(folder: &std::path::Path) -> Vec<String> {
+    let entries = |path: &std::path::Path| {
+        let listed = fs::read_dir(path).expect("a folder");
+        listed
+            .map(|entry| entry.expect("readable").path())
+            .collect::<Vec<_>>()
+    };
+    let mut files = Vec::new();
+    for path in entries(folder) {
+        let is_support = path.file_name().is_some_and(|name| name == "support");
+        match path.is_dir() {
+            true if is_support => {}
+            true => files.extend(entries(&path)),
+            false => files.push(path),
+        }
+    }
+    let name = |path: &std::path::PathBuf| {
+        let inside = path.strip_prefix(folder).ok()?;
+        inside.with_extension("").to_str().map(str::to_owned)
+    };
+    files.iter().filter_map(name).collect()
+}

@@ -70,6 +70,20 @@ impl Rule {
     }
 }
 
+/// What a broken promise means to whoever reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Flaw {
+    /// Something is missing.
+    Lost,
+    /// Something is there twice.
+    Repeated,
+    /// Something is in the wrong place.
+    Reordered,
+    /// Something else, such as another text.
+    Other,
+}
+
 /// Where a promise may be broken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Place {
@@ -77,6 +91,7 @@ pub(super) struct Place {
     client: Option<Client>,
     seq: Option<Seq>,
     id: Option<Id>,
+    flaw: Flaw,
 }
 
 /// One broken promise, with everything that is needed to look it up.
@@ -90,6 +105,8 @@ pub struct Finding {
     pub seq: Option<Seq>,
     /// The message.
     pub id: Option<Id>,
+    /// What kind of wrong it is.
+    pub flaw: Flaw,
     /// What is wrong.
     pub says: String,
 }
@@ -102,6 +119,7 @@ impl Finding {
             client: None,
             seq: None,
             id: None,
+            flaw: Flaw::Other,
         }
     }
 
@@ -150,12 +168,17 @@ impl Place {
         }
     }
 
+    pub(super) const fn is(self, flaw: Flaw) -> Self {
+        Self { flaw, ..self }
+    }
+
     pub(super) fn says(self, text: &str) -> Finding {
         Finding {
             channel: self.channel,
             client: self.client,
             seq: self.seq,
             id: self.id,
+            flaw: self.flaw,
             says: text.to_owned(),
         }
     }
@@ -186,12 +209,14 @@ pub struct Names {
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(super) struct Findings {
     rules: BTreeMap<Rule, (u64, Vec<Finding>)>,
+    flaws: BTreeMap<Flaw, u64>,
 }
 
 impl Findings {
     pub(super) fn add(&mut self, rule: Rule, finding: Finding) {
         let (count, kept) = self.rules.entry(rule).or_default();
         *count += 1;
+        *self.flaws.entry(finding.flaw).or_default() += 1;
         if kept.len() < KEPT_OF_A_RULE {
             kept.push(finding);
         }
@@ -204,10 +229,16 @@ impl Findings {
             let room = KEPT_OF_A_RULE.saturating_sub(found.len());
             found.extend(kept.into_iter().take(room));
         }
+        for (flaw, count) in other.flaws {
+            *self.flaws.entry(flaw).or_default() += count;
+        }
     }
 
     pub(super) fn report(self) -> Report {
-        let mut report = Report::default();
+        let mut report = Report {
+            flaws: self.flaws,
+            ..Report::default()
+        };
         for (rule, (count, kept)) in self.rules {
             report.violations += count;
             report.counts.push((rule, count));
@@ -225,6 +256,8 @@ pub struct Report {
     pub violations: u64,
     /// Of each broken rule, how often.
     pub counts: Vec<(Rule, u64)>,
+    /// Of each kind of wrong, how often.
+    pub flaws: BTreeMap<Flaw, u64>,
     /// The first hundred of each.
     pub findings: Vec<(Rule, Finding)>,
     /// Entries delivered.
@@ -241,6 +274,9 @@ pub struct Report {
     pub open: u64,
     /// Times that the server said it cannot prove continuity.
     pub resets: u64,
+    /// Acks of messages that had been acked in an epoch before: the log had lost them, and they
+    /// were sent again.
+    pub again: u64,
 }
 
 impl Report {

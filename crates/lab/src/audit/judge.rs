@@ -5,7 +5,8 @@ use std::collections::HashMap;
 use banter_protocol::id::{Position, Seq};
 
 use super::send::{Fate, Sent};
-use super::{Audit, Channel, Client, Finding, Id, Member, Report, Rule, STRANGER, Table, What};
+use super::{Audit, Channel, Client, Finding, Flaw, Id, Member, Report, Rule};
+use super::{STRANGER, Table, What};
 
 /// First and last number of a membership.
 type Span = (Seq, Seq);
@@ -39,6 +40,7 @@ impl Audit {
             refused,
             open: sent - acked - refused,
             resets: self.resets,
+            again: self.again,
             ..self.findings.report()
         }
     }
@@ -96,7 +98,8 @@ impl Audit {
                         let (from, to) = (from.max(span.0), to.min(span.1));
                         if from <= to {
                             let missing = missing(from, to);
-                            found.push((Rule::Order, finding.at(from).says(&missing)));
+                            let finding = finding.at(from).is(Flaw::Lost);
+                            found.push((Rule::Order, finding.says(&missing)));
                         }
                     }
                 }
@@ -123,7 +126,7 @@ impl Audit {
             for ((seq, epoch), slot) in &table.slots {
                 // An older epoch's entries may have been lost with its log.
                 if !slot.stored && *seq >= first && *epoch >= newest {
-                    let finding = Finding::of(*channel).at(*seq);
+                    let finding = Finding::of(*channel).at(*seq).is(Flaw::Lost);
                     let says = "delivered, and not in history";
                     found.push((Rule::Content, finding.says(says)));
                 }
@@ -139,8 +142,8 @@ impl Audit {
         for ((client, channel, id), sent) in &self.sends {
             let author = self.member(*client);
             let finding = Finding::of(*channel).client(*client).id(*id);
-            let mut add = |rule, seq: Option<Seq>, says: &str| {
-                let finding = seq.map_or(finding, |seq| finding.at(seq));
+            let mut add = |rule, flaw, seq: Option<Seq>, says: &str| {
+                let finding = seq.map_or(finding, |seq| finding.at(seq)).is(flaw);
                 found.push((rule, finding.says(says)));
             };
             let what = What::Message {
@@ -156,7 +159,8 @@ impl Audit {
                 };
                 let places = rows.iter().map(|row| row.seq.to_string());
                 let places = places.collect::<Vec<_>>().join(", ");
-                add(rule, None, &format!("it has the numbers {places}"));
+                let says = format!("it has the numbers {places}");
+                add(rule, Flaw::Repeated, None, &says);
             }
             let table = self.channels.get(channel);
             match sent.fate {
@@ -164,7 +168,8 @@ impl Audit {
                     self.judge_ack(table, position, what, &mut add);
                 }
                 Fate::Failed if !rows.is_empty() => {
-                    add(Rule::Refused, Some(rows[0].seq), "refused, and there");
+                    let seq = Some(rows[0].seq);
+                    add(Rule::Refused, Flaw::Other, seq, "refused, and there");
                 }
                 _ => {}
             }
@@ -177,22 +182,28 @@ impl Audit {
         table: Option<&Table>,
         position: Position,
         what: What,
-        add: &mut impl FnMut(Rule, Option<Seq>, &str),
+        add: &mut impl FnMut(Rule, Flaw, Option<Seq>, &str),
     ) {
         let slot = table.and_then(|table| table.slots.get(&(position.seq, position.epoch)));
         let seq = Some(position.seq);
         let Some(slot) = slot else {
             if table.is_some_and(|table| table.pages.is_some()) {
-                add(Rule::Acked, seq, "acked, and not in history");
+                add(Rule::Acked, Flaw::Lost, seq, "acked, and not in history");
             } else if table.is_some_and(|table| table.highest >= position.seq) {
-                add(Rule::Read, seq, "acked, and nobody ever read it");
+                add(
+                    Rule::Read,
+                    Flaw::Lost,
+                    seq,
+                    "acked, and nobody ever read it",
+                );
             }
             return;
         };
         if slot.what != what {
-            add(Rule::Content, seq, "the entry is not what was sent");
+            let says = "the entry is not what was sent";
+            add(Rule::Content, Flaw::Other, seq, says);
         } else if !slot.stored && table.is_some_and(|table| table.pages.is_some()) {
-            add(Rule::Acked, seq, "acked, and not in history");
+            add(Rule::Acked, Flaw::Lost, seq, "acked, and not in history");
         }
     }
 
@@ -262,7 +273,7 @@ impl Audit {
                     highest = highest.max(Some(before.seq));
                 }
                 let finding = Finding::of(channel).client(send.client).id(send.id);
-                let finding = finding.at(send.seq);
+                let finding = finding.at(send.seq).is(Flaw::Reordered);
                 if let Some(highest) = highest.filter(|highest| *highest > send.seq) {
                     let says = format!("sent after entry {highest} was acked");
                     found.push((Rule::RealTime, finding.says(&says)));

@@ -3,6 +3,8 @@
 use banter_protocol::id::Seq;
 use serde::{Deserialize, Serialize};
 
+use super::Flaw;
+
 /// From one promise of continuity to the next.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(super) struct Stretch {
@@ -40,7 +42,7 @@ impl Reading {
     }
 
     /// Applies an entry. One's own `joined` may follow a `welcome` that knew it already.
-    pub(super) fn take(&mut self, seq: Seq, joins: bool) -> Result<(), &'static str> {
+    pub(super) fn take(&mut self, seq: Seq, joins: bool) -> Result<(), (Flaw, &'static str)> {
         if self.stretches.is_empty() {
             self.begin(seq.saturating_sub(1));
         }
@@ -54,9 +56,9 @@ impl Reading {
             }
             let within = |run: &(Seq, Seq)| (run.0..=run.1).contains(&seq);
             return Err(if stretch.runs.iter().any(within) || seq <= stretch.after {
-                "delivered again"
+                (Flaw::Repeated, "delivered again")
             } else {
-                "delivered after a later one"
+                (Flaw::Reordered, "delivered after a later one")
             });
         }
         match stretch.runs.last_mut() {

@@ -3,7 +3,7 @@
 use banter_protocol::id::Position;
 use serde::{Deserialize, Serialize};
 
-use super::{Audit, Event, Finding, Rule};
+use super::{Audit, Event, Finding, Flaw, Rule};
 
 /// A message that was sent, perhaps more than once.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
@@ -77,8 +77,13 @@ impl Audit {
                     Fate::Acked { position: old, .. } if old.epoch == position.epoch => {
                         if old != position {
                             let twice = format!("acked under {} before", old.seq);
+                            let finding = finding.is(Flaw::Repeated);
                             self.findings.add(Rule::Acked, finding.says(&twice));
                         }
+                    }
+                    Fate::Acked { .. } => {
+                        self.again += 1;
+                        sent.fate = Fate::Acked { at, position };
                     }
                     _ => sent.fate = Fate::Acked { at, position },
                 }

@@ -13,7 +13,7 @@ use crate::statistics::quartiles;
 type Finder = (&'static str, fn(&Outcome) -> Option<f64>);
 
 /// What is compared.
-const FIGURES: [Finder; 15] = [
+const FIGURES: [Finder; 16] = [
     ("messages/s", |run| Some(run.per_second(Count::Acked))),
     ("deliveries/s", |run| {
         Some(run.per_second(Count::Deliveries))
@@ -35,6 +35,9 @@ const FIGURES: [Finder; 15] = [
         any.then(|| run.us_per_delivery())
     }),
     ("memory MB", memory),
+    ("memory of a socket KiB", |run| {
+        run.bytes_per_socket.map(|bytes| bytes / 1024.0)
+    }),
     ("load average, 1 min", |run| Some(run.load[0])),
 ];
 
@@ -54,8 +57,16 @@ fn memory(run: &Outcome) -> Option<f64> {
 pub fn compared(runs: &[Outcome]) -> (Vec<String>, Vec<Vec<String>>) {
     let users = |run: &Outcome| format!("{} users", whole(run.users.into()));
     let rate = |run: &Outcome| format!("{}/s", number(run.rate));
-    let same = runs.windows(2).all(|two| two[0].users == two[1].users);
-    let named = |run: &Outcome| if same { rate(run) } else { users(run) };
+    let same = |of: fn(&Outcome, &Outcome) -> bool| runs.windows(2).all(|two| of(&two[0], &two[1]));
+    let (same_users, same_profile) = (
+        same(|one, other| one.users == other.users),
+        same(|one, other| one.profile == other.profile),
+    );
+    let named = |run: &Outcome| match (same_users, same_profile) {
+        (true, true) => rate(run),
+        (false, true) => users(run),
+        _ => format!("{} {}", run.profile, whole(run.users.into())),
+    };
     let mut head = vec![String::new()];
     head.extend(runs.iter().map(named));
     let mut rows = Vec::new();
@@ -88,8 +99,8 @@ pub fn comparison(runs: &[Outcome]) -> String {
         for (place, cell) in row.iter().enumerate() {
             // Writing to a string cannot fail.
             let _ = match place {
-                0 => write!(text, "{cell:<22}"),
-                _ => write!(text, "{cell:>14}"),
+                0 => write!(text, "{cell:<24}"),
+                _ => write!(text, "{cell:>18}"),
             };
         }
         text.push('\n');

@@ -264,6 +264,7 @@ impl<'a> Engine<'a> {
         self.second = second;
         for user in 0..self.sockets.len() {
             self.give_up_waiting(user, now);
+            self.put_refused(user, now);
         }
         for answer in self.calls.expire(now) {
             self.answered(answer);

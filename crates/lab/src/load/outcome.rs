@@ -36,6 +36,8 @@ pub struct Second {
     pub errors: BTreeMap<String, u64>,
     /// Sockets that are open.
     pub open: u32,
+    /// Longest time without any ack that ended in it, in milliseconds.
+    pub silence_ms: u64,
     /// Milliseconds: median, p99 and maximum.
     pub times: BTreeMap<Measure, [f64; 3]>,
     /// What it cost.
@@ -79,11 +81,13 @@ impl Series {
         self.measured.1
     }
 
-    /// The load ends earlier.
-    pub(super) fn cut(&mut self, end: u32) {
+    /// The load ends earlier, as it was meant to or not.
+    pub(super) fn cut(&mut self, end: u32, meant: bool) {
         self.measured.1 = end.max(self.measured.0 + 1).min(self.measured.1);
-        let why = "it was stopped before its time";
-        self.objections.push(why.to_owned());
+        if !meant {
+            let why = "it was stopped before its time";
+            self.objections.push(why.to_owned());
+        }
     }
 
     pub(super) fn look(&mut self, look: Look) {
@@ -115,6 +119,7 @@ impl Series {
             *second.errors.entry(kind).or_default() += value;
         }
         second.open += sample.open;
+        second.silence_ms = second.silence_ms.max(sample.silence_ns / 1_000_000);
         for (measure, counts) in sample.times {
             let times = second.sorted.entry(measure).or_default();
             times.add_counts(&counts);
@@ -214,6 +219,10 @@ pub struct Outcome {
     pub others: f64,
     /// Load averages at the end.
     pub load: [f64; 3],
+    /// By how many bytes the processes that have sockets grew for each while they were opened.
+    pub bytes_per_socket: Option<f64>,
+    /// Entries that were written to the database a second, on average.
+    pub stored: Option<f64>,
     /// What was promised, checked.
     pub audit: Report,
     /// The first broken promises, with names.
@@ -292,6 +301,8 @@ impl Outcome {
             generators_waited: mean(&|look| look.generators_waited),
             others: mean(&|look| look.others),
             load: looks.last().map_or([0.0; 3], |look| look.load),
+            bytes_per_socket: None,
+            stored: average(looks.iter().filter_map(|look| look.stored)),
             findings: findings.collect(),
             judged: Vec::new(),
             verdict: Verdict::Pass,
@@ -333,22 +344,33 @@ impl Outcome {
         row.ms.get(place).copied()
     }
 
-    /// How unevenly sockets are spread over gateways: their deviation over their mean, at the end.
+    /// How unevenly sockets are spread over gateways at the end of what was measured.
     #[must_use]
     pub fn imbalance(&self) -> Option<f64> {
-        let look = self
-            .series
-            .iter()
-            .rev()
-            .find_map(|second| second.look.as_ref())?;
-        let each = self.processes.iter().zip(&look.processes);
+        let end = self.warm_up + self.seconds;
+        let seconds = self.series.iter().rev();
+        let mut measured = seconds.filter(|second| second.second < end);
+        measured.find_map(|second| self.imbalance_at(second.look.as_ref()?))
+    }
+
+    /// How unevenly sockets are spread over gateways: their deviation over their mean. `None`:
+    /// there are not two that have any.
+    #[must_use]
+    pub fn imbalance_at(&self, look: &Look) -> Option<f64> {
+        let each = self.processes.iter().zip(&look.sockets);
         let gateways = each.filter(|(process, _)| process.watched.role == "gateway");
-        let files: Vec<f64> = gateways
-            .filter_map(|(_, usage)| Some(f64::from(usage.as_ref()?.files)))
-            .collect();
-        let mean = files.iter().sum::<f64>() / files.len() as f64;
-        let deviation = files.iter().map(|n| (n - mean).powi(2)).sum::<f64>();
-        (files.len() > 1).then(|| (deviation / files.len() as f64).sqrt() / mean)
+        let sockets: Vec<f64> = gateways.filter_map(|(_, sockets)| *sockets).collect();
+        let mean = average(sockets.iter().copied()).filter(|mean| *mean > 0.0)?;
+        let deviation = average(sockets.iter().map(|n| (n - mean).powi(2)))?;
+        (sockets.len() > 1).then(|| deviation.sqrt() / mean)
+    }
+
+    /// CPU microseconds of the generators for each delivery, everything included.
+    #[must_use]
+    pub fn generator_us_per_delivery(&self) -> f64 {
+        let seconds = self.generator_cores * f64::from(self.seconds);
+        let deliveries = self.counts.get(&Count::Deliveries).copied().unwrap_or(0);
+        seconds * 1e6 / deliveries.max(1) as f64
     }
 
     /// Age of the oldest entry that waited to be stored while it was measured, in seconds.
@@ -463,6 +485,12 @@ impl Outcome {
         }
         found
     }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "values are few")]
+fn average(values: impl Iterator<Item = f64>) -> Option<f64> {
+    let values: Vec<f64> = values.collect();
+    (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
 }
 
 fn rows(totals: &BTreeMap<Measure, Times>) -> Vec<Row> {

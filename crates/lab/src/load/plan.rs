@@ -28,6 +28,8 @@ pub struct Plan {
     pub server: SocketAddr,
     /// What is put into `Host`.
     pub host: String,
+    /// The name of its certificate, where it speaks TLS.
+    pub tls: Option<String>,
     /// What is done.
     pub profile: Profile,
     /// Actions a second of this generator.

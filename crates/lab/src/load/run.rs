@@ -22,7 +22,7 @@ use super::queue::AskQueue;
 use super::roster::{Roster, Step, now_s};
 use super::slo::Slo;
 use super::target::Server;
-use super::watch::{Watch, Watched};
+use super::watch::{Watch, Watched, memory_of_sockets};
 use crate::audit::{Audit, Event, Names};
 use crate::process::raise_descriptors;
 
@@ -30,6 +30,10 @@ use crate::process::raise_descriptors;
 const OTHER_FILES: u64 = 800;
 /// Sockets of one generator, below the descriptors of a process.
 const GENERATOR_SOCKETS: u32 = 12_000;
+/// Most generators, as the command line has it too: beyond it they only share the cores.
+const GENERATORS_MAX: u32 = 60;
+/// Of fewer sockets the growth of memory says nothing about one.
+const SOCKETS_MIN: u32 = 500;
 /// Deliveries a second that one generator reads without trouble.
 const GENERATOR_DELIVERIES: f64 = 60_000.0;
 /// Seconds from one look for other processes to the next.
@@ -60,6 +64,8 @@ pub struct Load {
     pub seed: u64,
     /// What is done to the server meanwhile.
     pub faults: Vec<Fault>,
+    /// Whether it goes on until it is stopped, and its time is only the longest.
+    pub open_ended: bool,
     /// How long the server may let nobody in at the beginning; by default a minute.
     pub patience: Option<Duration>,
 }
@@ -143,6 +149,7 @@ impl Load {
 
     /// Accounts, channels, and every socket open.
     fn prepare(&self, stage: &Stage, roster: &mut Roster, view: View<'_>) -> Result<Ready> {
+        self.check_descriptors()?;
         let say = |what: &str, done: usize, all: usize| view(Progress::Making(what, done, all));
         let stop = stage.stop;
         let step = |what| Step {
@@ -163,9 +170,12 @@ impl Load {
             roster.channels(server, &self.profile, self.users, &step("memberships"))?;
         let sizes: Vec<usize> = crowd.channels.iter().map(Vec::len).collect();
         let plans = self.plans(stage, roster, &channels, crowd.everybody, &sizes)?;
+        let before = memory_of_sockets(&stage.watched);
         let mut generators = Generators::start(&stage.generator, plans)?;
         self.connect(stage, &mut generators, view)?;
+        let grown = memory_of_sockets(&stage.watched).zip(before);
         Ok(Ready {
+            bytes_per_socket: grown.and_then(|(after, before)| self.per_user(after, before)),
             generators,
             crowd,
             channels,
@@ -181,6 +191,7 @@ impl Load {
         mut series: Series,
     ) -> Outcome {
         let Ready {
+            bytes_per_socket,
             mut generators,
             crowd,
             channels,
@@ -216,7 +227,35 @@ impl Load {
             channels,
             clients: names,
         };
-        Outcome::new(self, series, audit.finish(), &names, sizes)
+        let outcome = Outcome::new(self, series, audit.finish(), &names, sizes);
+        Outcome {
+            bytes_per_socket,
+            ..outcome
+        }
+    }
+
+    /// A rise by user; memory that was given back is none, and of few it tells nothing.
+    #[expect(clippy::cast_precision_loss, reason = "sizes are far below 2^52")]
+    fn per_user(&self, after: u64, before: u64) -> Option<f64> {
+        let each = after.saturating_sub(before) as f64 / f64::from(self.users.max(1));
+        (self.users >= SOCKETS_MIN).then_some(each)
+    }
+
+    /// Whether generators may open as many files as they need.
+    ///
+    /// # Errors
+    /// Too few, and what to do.
+    pub fn check_descriptors(&self) -> Result<()> {
+        let generators = self.generators(&[]);
+        let each = u64::from(self.users.div_ceil(generators));
+        let files = raise_descriptors();
+        ensure!(
+            files >= each + OTHER_FILES,
+            "{each} sockets of one generator need {} open files, and {files} are allowed: raise \
+             the hard limit (ulimit -Hn), or use more generators",
+            each + OTHER_FILES
+        );
+        Ok(())
     }
 
     /// What each generator is to do.
@@ -229,13 +268,6 @@ impl Load {
         sizes: &[usize],
     ) -> Result<Vec<Plan>> {
         let generators = self.generators(sizes);
-        let each = u64::from(self.users.div_ceil(generators));
-        let files = raise_descriptors();
-        ensure!(
-            files >= each + OTHER_FILES,
-            "{each} sockets of one generator need as many open files, and {files} are allowed: \
-             raise the hard limit (ulimit -Hn), or use more generators"
-        );
         let names: Vec<_> = roster.users.iter().map(|user| user.name.clone()).collect();
         let (now, now_ns) = (now_s(), now_ns());
         let person = |number: u32| {
@@ -251,6 +283,7 @@ impl Load {
         let plan = |generator: u32| Plan {
             server: stage.server.address,
             host: stage.server.host.clone(),
+            tls: stage.server.tls.clone(),
             profile: self.profile.clone(),
             rate: share,
             phase: f64::from(generator) / f64::from(generators),
@@ -286,7 +319,12 @@ impl Load {
         let deliveries = self.actions_per_second() * largest * sends / all.max(1e-9);
         let for_deliveries = (deliveries / GENERATOR_DELIVERIES).ceil() as u32;
         let cores = std::thread::available_parallelism().map_or(1, |n| n.get() as u32);
-        let for_sockets = self.users.div_ceil(GENERATOR_SOCKETS);
+        // Where fewer files are allowed, more processes share them.
+        let sockets = raise_descriptors().saturating_sub(OTHER_FILES).max(1);
+        let sockets = u32::try_from(sockets)
+            .unwrap_or(u32::MAX)
+            .min(GENERATOR_SOCKETS);
+        let for_sockets = self.users.div_ceil(sockets).min(GENERATORS_MAX);
         for_deliveries.min(cores).max(for_sockets).max(1)
     }
 
@@ -370,7 +408,7 @@ impl Load {
             if stage.is_stopped() && !stopped {
                 // One that has just ended does not have to be told.
                 let _ = generators.tell(&Command::Stop);
-                series.cut(seconds_since(start_ns));
+                series.cut(seconds_since(start_ns), self.open_ended);
                 stopped = true;
             }
             if now > end_ns + FINISH_NS_MAX {
@@ -385,6 +423,7 @@ impl Load {
 
 /// Everything that must be there before a load begins.
 struct Ready {
+    bytes_per_socket: Option<f64>,
     generators: Generators,
     crowd: Crowd,
     channels: Vec<String>,

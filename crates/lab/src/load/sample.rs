@@ -89,6 +89,9 @@ pub struct Sample {
     pub errors: BTreeMap<String, u64>,
     /// Sockets that are open.
     pub open: u32,
+    /// Longest time, in nanoseconds, in which nothing was acked, of those that ended meanwhile.
+    #[serde(default)]
+    pub silence_ns: u64,
 }
 
 /// What is counted and timed until the next sample is taken.
@@ -99,9 +102,20 @@ pub(super) struct Tally {
     counts: BTreeMap<Count, u64>,
     times: BTreeMap<Measure, Times>,
     errors: BTreeMap<String, u64>,
+    /// When something was acked last.
+    acked_at: Option<u64>,
+    silence_ns: u64,
 }
 
 impl Tally {
+    /// A message was acked.
+    pub(super) fn acked(&mut self, now: u64) {
+        let silence = now.saturating_sub(self.acked_at.unwrap_or(now));
+        self.silence_ns = self.silence_ns.max(silence);
+        self.acked_at = Some(now);
+        self.count(Count::Acked);
+    }
+
     pub(super) fn count(&mut self, what: Count) {
         *self.counts.entry(what).or_default() += 1;
     }
@@ -137,6 +151,7 @@ impl Tally {
             counts: std::mem::take(&mut self.counts),
             errors: std::mem::take(&mut self.errors),
             open,
+            silence_ns: std::mem::take(&mut self.silence_ns),
         }
     }
 }

@@ -14,13 +14,13 @@ use super::slo::{Demand, Subject, Verdict, number};
 /// How much more each step asks for.
 const GROWTH: f64 = 1.6;
 /// A beginning that is too much is divided by this.
-const FALL: f64 = 4.0;
+const FALL: f64 = 8.0;
 /// Steps up at most: a millionfold.
 const STEPS_MAX: u32 = 30;
 /// Steps between what was good and what was not.
 const NARROWINGS: u32 = 3;
 /// Below this share of the first level it is not looked for.
-const LEAST: f64 = 1.0 / 16.0;
+const LEAST: f64 = 1.0 / 8.0;
 /// After the break, so much of the last good level: what a server that is well takes easily.
 const REST: f64 = 0.5;
 /// A server that lets nobody in for so long is full.

@@ -13,6 +13,8 @@ pub struct Server {
     pub address: SocketAddr,
     /// What it is called in `Host`.
     pub host: String,
+    /// The name of its certificate, where it speaks TLS.
+    pub tls: Option<String>,
 }
 
 impl Server {
@@ -21,18 +23,23 @@ impl Server {
     /// # Errors
     /// It is none that the generator can speak to, or its name is not known.
     pub fn at(url: &str) -> Result<Self> {
-        let Some(rest) = url.strip_prefix("http://") else {
-            bail!("--server {url}: the generator speaks http:// only; name the address behind TLS");
+        let Some((scheme, rest)) = url.split_once("://") else {
+            bail!("--server {url}: a server is written http://host:port or https://host");
+        };
+        let (encrypted, port) = match scheme {
+            "http" | "ws" => (false, 80),
+            "https" | "wss" => (true, 443),
+            _ => bail!("--server {url}: neither http:// nor https://"),
         };
         let host = rest.split('/').next().unwrap_or_default();
-        let with_port = if host
+        let name = host
             .rsplit_once(':')
-            .is_some_and(|(_, p)| p.parse::<u16>().is_ok())
-        {
-            host.to_owned()
-        } else {
-            format!("{host}:80")
+            .filter(|(_, p)| p.parse::<u16>().is_ok());
+        let (name, with_port) = match name {
+            Some((name, _)) => (name, host.to_owned()),
+            None => (host, format!("{host}:{port}")),
         };
+        let tls = encrypted.then(|| name.trim_matches(['[', ']']).to_owned());
         let mut found = with_port
             .to_socket_addrs()
             .with_context(|| format!("--server {url}: no such host"))?;
@@ -41,6 +48,7 @@ impl Server {
         Ok(Self {
             address,
             host: host.to_owned(),
+            tls,
         })
     }
 
@@ -49,7 +57,7 @@ impl Server {
     /// # Errors
     /// Nobody listens there.
     pub fn connect(&self) -> Result<Http> {
-        Http::connect_as(self.address, &self.host)
+        Http::connect_as(self.address, &self.host, self.tls.as_deref())
     }
 }
 
@@ -58,6 +66,7 @@ impl From<SocketAddr> for Server {
         Self {
             address,
             host: address.to_string(),
+            tls: None,
         }
     }
 }
@@ -75,7 +84,18 @@ mod tests {
             (server.address.port(), server.host.as_str()),
             (80, "localhost")
         );
-        assert!(Server::at("https://chat.example").is_err());
+        let server = Server::at("wss://localhost").unwrap();
+        assert_eq!(
+            (server.address.port(), server.tls.as_deref()),
+            (443, Some("localhost"))
+        );
+        let server = Server::at("https://[::1]:8443").unwrap();
+        assert_eq!(
+            (server.address.port(), server.tls.as_deref()),
+            (8_443, Some("::1"))
+        );
+        assert!(Server::at("ftp://localhost").is_err());
+        assert!(Server::at("localhost").is_err());
         assert!(Server::at("http://nowhere.invalid").is_err());
     }
 }

@@ -11,6 +11,9 @@ use super::slo::{SHARES, Verdict, number, whole};
 use super::soak;
 use super::watch::Look;
 
+/// A line of the living view is no longer, where parts can be put on the next one.
+const COLUMNS: usize = 78;
+
 /// A second that is over, in a few short lines: how far it is, what was done, what it cost.
 #[must_use]
 pub fn second(second: &Second, left: u32, names: &[String]) -> Vec<String> {
@@ -32,7 +35,9 @@ pub fn second(second: &Second, left: u32, names: &[String]) -> Vec<String> {
         let _ = write!(done, "  {} errors ({})", whole(errors), kinds.join(", "));
     }
     let mut lines = vec![progress(second, left), done];
-    lines.extend(second.look.as_ref().map(|look| costs_of(look, names)));
+    if let Some(look) = &second.look {
+        lines.extend(costs_of(look, names));
+    }
     lines
 }
 
@@ -60,7 +65,8 @@ fn progress(second: &Second, left: u32) -> String {
     )
 }
 
-fn costs_of(look: &Look, names: &[String]) -> String {
+/// What a second cost, on as many lines as a narrow terminal needs.
+fn costs_of(look: &Look, names: &[String]) -> Vec<String> {
     let each = names.iter().zip(&look.processes);
     let each = each.filter_map(|(name, usage)| {
         let usage = usage.as_ref()?;
@@ -69,11 +75,21 @@ fn costs_of(look: &Look, names: &[String]) -> String {
     let mut parts: Vec<_> = each.collect();
     parts.push(format!("generators {:.2}", look.generators));
     parts.push(format!("others {:.2}", look.others));
-    format!(
-        "cores: {}; load average {:.2}",
-        parts.join(", "),
-        look.load[0]
-    )
+    parts.push(format!("load average {:.2}", look.load[0]));
+    if let Some(queue) = look.queue {
+        let (entries, age) = (number(queue.entries), number(queue.oldest_s));
+        parts.push(format!("queue {entries}, {age} s old"));
+    }
+    let mut lines = vec!["cores: ".to_owned()];
+    for (place, part) in parts.iter().enumerate() {
+        let room = lines.last().map_or(0, String::len) + part.len() + 2 <= COLUMNS;
+        match lines.last_mut().filter(|_| room || place == 0) {
+            Some(line) if place == 0 => line.push_str(part),
+            Some(line) => *line += &format!(", {part}"),
+            None => lines.push(format!("       {part}")),
+        }
+    }
+    lines
 }
 
 /// What is going to be done.
@@ -130,13 +146,21 @@ pub fn fault(mark: &Mark) -> String {
 fn rates(outcome: &Outcome, text: &mut String) {
     let _ = writeln!(
         text,
-        "{} users in {}: {} messages/s accepted, {} deliveries/s, {} HTTP calls/s",
+        "{} users in {}: {} messages/s accepted{}, {} deliveries/s, {} HTTP calls/s",
         whole(outcome.users.into()),
         channels(outcome),
         number(outcome.per_second(Count::Acked)),
+        stored(outcome),
         number(outcome.per_second(Count::Deliveries)),
         number(outcome.per_second(Count::Calls)),
     );
+}
+
+/// How much was written to the database, where it is told.
+#[must_use]
+pub fn stored(outcome: &Outcome) -> String {
+    let stored = outcome.stored;
+    stored.map_or_else(String::new, |stored| format!(", {} stored", number(stored)))
 }
 
 fn times(outcome: &Outcome, text: &mut String) {
@@ -183,6 +207,9 @@ fn costs(outcome: &Outcome, text: &mut String) {
             let _ = writeln!(text, "{us} µs of CPU a delivery, everything included");
         }
     }
+    if let Some(words) = memory_of_a_socket(outcome) {
+        let _ = writeln!(text, "{words}");
+    }
     if let Some(imbalance) = outcome.imbalance() {
         let percent = number(imbalance * 100.0);
         let _ = writeln!(
@@ -190,11 +217,7 @@ fn costs(outcome: &Outcome, text: &mut String) {
             "sockets of gateways differ by {percent}% of their mean"
         );
     }
-    let looks = outcome
-        .series
-        .iter()
-        .filter_map(|second| second.look.as_ref()?.queue);
-    if let Some(age) = looks.map(|queue| queue.oldest_s).reduce(f64::max) {
+    if let Some(age) = outcome.queue_age() {
         let _ = writeln!(
             text,
             "the oldest entry of the queue was {} s old",
@@ -205,14 +228,25 @@ fn costs(outcome: &Outcome, text: &mut String) {
     let [one, five, fifteen] = outcome.load;
     let _ = writeln!(
         text,
-        "\n{} generator{}: {:.2} cores, late by {} ms (p99); other programs {:.2} cores; \
-         load average {one:.2} {five:.2} {fifteen:.2}",
+        "\n{} generator{}: {:.2} cores, {} µs a delivery, late by {} ms (p99); other programs \
+         {:.2} cores; load average {one:.2} {five:.2} {fifteen:.2}",
         outcome.generators,
         if outcome.generators == 1 { "" } else { "s" },
         outcome.generator_cores,
+        number(outcome.generator_us_per_delivery()),
         number(late),
         outcome.others,
     );
+}
+
+/// What a socket costs, where there are enough to tell.
+#[must_use]
+pub fn memory_of_a_socket(outcome: &Outcome) -> Option<String> {
+    let bytes = outcome.bytes_per_socket?;
+    let (kib, users) = (number(bytes / 1024.0), whole(outcome.users.into()));
+    Some(format!(
+        "{kib} KiB of memory a socket: so much it grew while {users} were opened"
+    ))
 }
 
 fn followed(outcome: &Outcome, text: &mut String) {
@@ -291,5 +325,34 @@ fn verdict(outcome: &Outcome, text: &mut String) {
         for reason in reasons {
             let _ = writeln!(text, "  {reason}");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::load::queue::Depth;
+    use crate::load::watch::Usage;
+
+    #[test]
+    fn what_a_second_costs_fits_a_narrow_terminal() {
+        let names: Vec<_> = (1..=9).map(|number| format!("gateway-{number}")).collect();
+        let look = Look {
+            processes: vec![Some(Usage::default()); names.len()],
+            queue: Some(Depth {
+                entries: 12.0,
+                oldest_s: 0.5,
+            }),
+            ..Look::default()
+        };
+        let lines = costs_of(&look, &names);
+        assert!(lines.iter().all(|line| line.len() <= COLUMNS), "{lines:#?}");
+        assert!(
+            lines[0].starts_with("cores: gateway-1 0.00, gateway-2"),
+            "{lines:#?}"
+        );
+        let all = lines.join(" ");
+        assert!(names.iter().all(|name| all.contains(name)), "{lines:#?}");
+        assert!(all.ends_with("queue 12, 0.50 s old"), "{lines:#?}");
     }
 }

@@ -14,7 +14,10 @@ use self::held::Held;
 use super::queue::{AskQueue, Depth, Told};
 use crate::process;
 
-pub(super) use self::system::family;
+pub(crate) use self::system::family;
+
+/// Roles that have people's sockets.
+const SOCKET_ROLES: [&str; 3] = ["serve", "gateway", "nginx"];
 
 /// A process that is watched.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -41,7 +44,9 @@ pub struct Usage {
     pub files: u32,
     /// How many that one may have open.
     pub files_limit: u32,
-    /// For how much of the time it stood still, stopped by a signal, from 0 to 1.
+    /// Whether it stood still for most of the time, stopped by a signal.
+    pub stopped: bool,
+    /// For how much of the time it did, from 0 to 1.
     pub held: f64,
     /// Cores that it could have used besides, and did not get.
     pub waited: f64,
@@ -190,6 +195,7 @@ impl Watch {
                 cores: cores(spent.iter().map(|spent| spent.ran).sum()),
                 waited: cores(spent.iter().map(|spent| spent.waited).sum()),
                 wanted: wanted.fold(0.0, f64::max),
+                stopped: share(number) > 0.5,
                 held: share(number),
                 ..usage(watched.pid, after.keys())
             })
@@ -227,6 +233,18 @@ impl Watch {
         self.last = now;
         look
     }
+}
+
+/// Resident memory of the processes that have people's sockets, in bytes; `None`: they are not
+/// here.
+pub(super) fn memory_of_sockets(watched: &[Watched]) -> Option<u64> {
+    let parents = process::parents();
+    let holds = |watched: &&Watched| SOCKET_ROLES.contains(&watched.role.as_str());
+    let each = watched.iter().filter(holds).map(|watched| {
+        let family = process::family_among(watched.pid, &parents);
+        usage(watched.pid, family.iter()).memory
+    });
+    each.reduce(|a, b| a + b)
 }
 
 /// The processes to be looked at more often: each family, then each generator.

@@ -46,6 +46,7 @@ fn plan(server: &Null) -> Plan {
     Plan {
         server: server.address(),
         host: "null".to_owned(),
+        tls: None,
         profile: Profile::built_in("room").unwrap(),
         rate: RATE,
         phase: 0.0,

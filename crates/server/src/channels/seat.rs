@@ -9,6 +9,7 @@ use banter_protocol::id::{ChannelId, Position, UserId};
 use banter_protocol::limit;
 use banter_storage::log::{Act, Append};
 
+use super::membership;
 use crate::app::App;
 use crate::problem::Problem;
 use crate::send::NotAMember;
@@ -60,10 +61,14 @@ pub(super) async fn admit(
     bar: Bar,
 ) -> Result<Position, Problem> {
     if let Some(membership) = app.channels.membership(channel, user.id).await? {
-        return Ok(Position {
+        let stored = Position {
             seq: membership.seq,
             epoch: membership.epoch,
-        });
+        };
+        // A leave that waits for the database has ended it already.
+        if membership::current(app, channel, user.id).await? == Some(stored) {
+            return Ok(stored);
+        }
     }
     let barred = app.channels.is_barred(channel, user.id).await?;
     if barred && bar == Bar::Holds {

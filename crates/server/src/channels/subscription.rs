@@ -4,8 +4,10 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 
+use banter_protocol::error::Code;
 use banter_protocol::frame::User;
 
+use super::membership;
 use super::seat::{self, Bar};
 use super::view::Subscription;
 use crate::app::App;
@@ -38,7 +40,11 @@ pub(super) async fn join(
     let at = seat::uncancelled(async move {
         let _seat = app.channels.hold_seat(me.id).await?;
         // Looked up under the seat: who is being removed from a private channel must not get back.
-        super::seen_by(&app, me.id, channel).await?;
+        let seen = super::seen_by(&app, me.id, channel).await?;
+        // Whoever has left a private channel is let in by others only, however soon.
+        if seen.private && membership::current(&app, channel, me.id).await?.is_none() {
+            return Err(Code::ChannelNotFound.into());
+        }
         seat::admit(&app, channel, &me, Bar::Holds).await
     });
     let at = at.await?;

@@ -13,9 +13,9 @@ use banter_storage::bus::Topic;
 use banter_storage::entries::Record;
 use bytes::{Bytes, BytesMut};
 
-use super::membership;
 use crate::app::App;
 use crate::broadcast::{Note, Outbound};
+use crate::channels::membership;
 use crate::metric::Dependency;
 
 /// Entries of the first page; afterwards their size is known.
@@ -158,7 +158,8 @@ fn is_end(record: &Record, user: UserId) -> bool {
 impl Replay {
     /// Reads the next page; `false`: there is none.
     async fn read(&mut self, app: &App, user: UserId) -> banter_storage::Result<bool> {
-        if !self.heard {
+        // Where the user has left, nothing live follows, and perhaps nobody hears the channel.
+        if !self.heard && self.until.is_none() {
             let epoch = app.bus.watched(Topic::Channel(self.channel)).await?;
             self.allow(epoch)?;
             self.heard = true;

@@ -66,6 +66,13 @@ pub(super) struct Claims {
     iat: u64,
     #[serde(deserialize_with = "exact_integer")]
     exp: u64,
+    /// Not in tokens of ours; where another has it, it holds (RFC 7519, section 4.1.5).
+    #[serde(
+        default,
+        deserialize_with = "exact_integer",
+        skip_serializing_if = "is_zero"
+    )]
+    nbf: u64,
 }
 
 /// Signs and checks tokens of one issuer.
@@ -127,6 +134,7 @@ impl Tokens {
             jti: Uuid::now_v7(),
             iat,
             exp: iat.saturating_add(self.ttl_seconds),
+            nbf: 0,
         };
         let mut header = Header::new(Algorithm::EdDSA);
         header.typ = Some(TYPE.to_owned());
@@ -162,8 +170,8 @@ impl Tokens {
     }
 
     fn identity(&self, claims: Claims, now_ms: i64) -> Result<Identity, Refused> {
-        let ahead = limit::TOKEN_AHEAD_MAX.as_secs();
-        if claims.iat > seconds(now_ms).saturating_add(ahead) || claims.exp <= claims.iat {
+        let latest = seconds(now_ms).saturating_add(limit::TOKEN_AHEAD_MAX.as_secs());
+        if claims.iat.max(claims.nbf) > latest || claims.exp <= claims.iat {
             return Err(Refused::Invalid);
         }
         // One from before the operator shortened tokens' lives lives as short: what is revoked is
@@ -187,6 +195,14 @@ fn decode<T: DeserializeOwned>(part: &str) -> Result<T, Refused> {
     // From text: the reader of bytes passes over what it ignores without asking for UTF-8.
     let json = String::from_utf8(json).map_err(|_| Refused::Invalid)?;
     serde_json::from_str(&json).map_err(|_| Refused::Invalid)
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde asks for a reference"
+)]
+const fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 fn seconds(ms: i64) -> u64 {

@@ -139,7 +139,7 @@ pub(super) async fn queue(process: &Process) -> Result<Redis, StartError> {
     let mut wait = Wait::new(process, Dependency::Log.as_str(), what.clone());
     let redis = loop {
         match Redis::open(url.reveal(), None, log.durability).await {
-            Ok(redis) => break redis,
+            Ok(redis) => break redis.patient(log.deadline),
             Err(error) => wait.again(Obstacle::of(&what, error)).await?,
         }
     };

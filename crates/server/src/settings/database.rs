@@ -3,6 +3,7 @@
 use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::time::Duration;
 
 pub use banter_storage::Durability;
 
@@ -67,6 +68,8 @@ pub struct Log {
     pub url: Option<LogUrl>,
     /// What the queue must promise before anything is acknowledged as queued.
     pub durability: Durability,
+    /// How long the queue may take for a round of commands.
+    pub deadline: Duration,
     /// Rows that a worker writes in one transaction at most.
     pub batch_rows: u32,
     /// Which channels a gateway hears of.
@@ -78,6 +81,7 @@ impl Default for Log {
         Self {
             url: None,
             durability: Durability::default(),
+            deadline: banter_storage::REDIS_DEADLINE,
             batch_rows: 2_000,
             hear: Hear::Own,
         }

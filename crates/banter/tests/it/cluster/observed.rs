@@ -363,7 +363,8 @@ fn what_breaks_raises_its_alert_and_mended_ends_it() {
     prometheus.until("told in the channel", |_| {
         let history = ann.history(&channel).into_iter();
         let mut said = history.filter_map(|it| Some(it["body"].as_str()?.to_owned()));
-        said.any(|text| text.contains("NginxDown"))
+        // One that fires while everything is there that can tell of it.
+        said.any(|text| text.contains("LogReplaced"))
     });
     unbalance(&cluster, &prometheus);
     storm(&cluster, &prometheus);

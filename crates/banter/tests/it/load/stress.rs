@@ -202,8 +202,8 @@ fn a_slow_database_is_named_although_acks_are_quick() {
         "1s",
     ];
     assert_eq!(run(dir, &[&seed[..], &there, &wide].concat()).code, Some(0));
-    slow_down(&dir.join("cluster"), 7);
-    let more = ["--rate", "16", "--duration", "9s"];
+    slow_down(&dir.join("cluster"), 6);
+    let more = ["--rate", "16", "--duration", "8s"];
     let child = stress(dir, &[&there[..], &wide, &more].concat());
     let (ran, found) = found(dir, child, |_| {
         std::thread::sleep(Duration::from_millis(50))

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use serde_json::Value;
+
 use super::PATIENCE;
 use super::fixture::free_address;
 use super::member::Member;
@@ -55,6 +57,8 @@ impl Cluster {
                 "BANTER_SERVER__PUBLIC_URL",
                 format!("http://{}", self.public),
             ),
+            // Disks stall while other tests are built and run.
+            ("BANTER_LOG__DEADLINE", "3s".to_owned()),
             (
                 "BANTER_AUTH__SECRET",
                 "a secret of many characters, for tests".to_owned(),
@@ -113,6 +117,17 @@ impl Cluster {
     /// Makes the queue forget everything.
     pub(crate) fn empty_queue(&self) {
         self.redis.empty();
+    }
+
+    /// Adds a key to those that check tokens.
+    pub(crate) fn publish_key(&self, key: &Value) {
+        let text = self.redis.command(&["GET", "jwks"]);
+        let mut published: Value = serde_json::from_str(&text).expect("JSON");
+        published["keys"]
+            .as_array_mut()
+            .expect("keys")
+            .push(key.clone());
+        self.redis.command(&["SET", "jwks", &published.to_string()]);
     }
 
     /// Starts the queue again.

@@ -67,6 +67,22 @@ macro_rules! for_every_kind {
 }
 pub(crate) use for_every_kind;
 
+/// Makes one test of each function for a chat in one process, and says why a cluster is left out.
+macro_rules! for_one_process {
+    ($($promise:ident: $why:literal),* $(,)?) => {
+        mod one_process {
+            $(
+                #[doc = $why]
+                #[test]
+                fn $promise() {
+                    super::$promise($crate::support::fixture::Kind::Embedded);
+                }
+            )*
+        }
+    };
+}
+pub(crate) use for_one_process;
+
 /// How a chat is to be started.
 #[derive(Debug)]
 pub(crate) struct Setup {
@@ -371,6 +387,11 @@ impl Fixture {
     /// Empties the queue.
     pub(crate) fn empty_queue(&self) {
         self.cluster.as_ref().expect("a cluster").empty_queue();
+    }
+
+    /// Adds a key to those that check tokens, for gateways that start afterwards.
+    pub(crate) fn publish_key(&self, key: &Value) {
+        self.cluster.as_ref().expect("a cluster").publish_key(key);
     }
 
     pub(crate) fn pid(&self) -> u32 {

@@ -344,7 +344,8 @@ impl Voice {
             "reset" => self.reset(frame),
             // A client may come back at once: the time only spreads many.
             "reconnect" => self.shared.shake.store(true, SeqCst),
-            "pong" => {}
+            // What was acknowledged is kept all the same: the queue waits for the disk here.
+            "pong" | "resend" => {}
             _ => panic!("not expected: {frame}"),
         }
     }

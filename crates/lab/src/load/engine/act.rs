@@ -1,6 +1,7 @@
 //! What users do: send, read, come back, log in.
 
 use std::cmp::Reverse;
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use banter_protocol::close::Close;
@@ -9,7 +10,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::call::{Answer, Call, Calls};
-use super::hearing::{Outgoing, message};
+use super::hearing::{Awaits, Outgoing, message};
 use super::socket::State;
 use super::{Engine, Timer, WELCOME_NS_MAX, nanoseconds, now_ns};
 use crate::audit::Event;
@@ -85,6 +86,8 @@ impl Engine<'_> {
             due,
             content,
             text,
+            awaits: Awaits::Answer,
+            acked: false,
         };
         let live = self.sockets[user].state == State::Live;
         if live {
@@ -309,6 +312,7 @@ impl Engine<'_> {
         }
         let socket = &mut self.sockets[user];
         if std::mem::take(&mut socket.hearing.asked_to_resend) {
+            socket.hearing.resent = true;
             self.put_again(user);
         }
         let socket = &mut self.sockets[user];
@@ -322,10 +326,35 @@ impl Engine<'_> {
         }
     }
 
-    /// Sends everything without an answer, again.
+    /// Sends everything in the outbox, again.
     fn put_again(&mut self, user: usize) {
-        let outbox: Vec<_> = self.sockets[user].hearing.outbox.iter().cloned().collect();
+        let outbox = &mut self.sockets[user].hearing.outbox;
+        for sent in outbox.iter_mut() {
+            sent.awaits = Awaits::Answer;
+        }
+        let outbox: Vec<_> = outbox.iter().cloned().collect();
         for sent in outbox {
+            if self.sockets[user].state == State::Live {
+                self.put(user, &sent);
+            }
+        }
+    }
+
+    /// Sends what was refused for the moment and must not be given up; it is the newest then.
+    pub(super) fn put_refused(&mut self, user: usize, now: u64) {
+        let socket = &mut self.sockets[user];
+        if socket.state != State::Live {
+            return;
+        }
+        let due = |sent: &Outgoing| matches!(sent.awaits, Awaits::Retry(at) if at <= now);
+        let outbox = std::mem::take(&mut socket.hearing.outbox);
+        let (mut due, others): (VecDeque<_>, VecDeque<_>) = outbox.into_iter().partition(due);
+        socket.hearing.outbox = others;
+        for sent in &mut due {
+            sent.awaits = Awaits::Answer;
+        }
+        socket.hearing.outbox.extend(due.iter().cloned());
+        for sent in due {
             if self.sockets[user].state == State::Live {
                 self.put(user, &sent);
             }

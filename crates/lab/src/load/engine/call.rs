@@ -2,12 +2,13 @@
 
 use std::collections::VecDeque;
 use std::io::{ErrorKind, Read as _, Write as _};
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 
 use super::now_ns;
 use super::socket::connect;
 use crate::load::plan::Plan;
 use crate::load::sample::Measure;
+use crate::stream::Stream;
 
 /// Connections of a generator; a busy server has more calls waiting than these.
 const LINES_MAX: usize = 512;
@@ -40,10 +41,12 @@ pub(super) struct Answer {
 /// A connection.
 #[derive(Debug)]
 struct Line {
-    stream: TcpStream,
+    stream: Stream,
     connected: bool,
     call: Option<Call>,
     written: usize,
+    /// Whether the kernel did not take everything.
+    blocked: bool,
     answer: Vec<u8>,
     since: u64,
 }
@@ -52,6 +55,7 @@ struct Line {
 #[derive(Debug)]
 pub(super) struct Calls {
     server: SocketAddr,
+    tls: Option<String>,
     source: u32,
     lines: Vec<Option<Line>>,
     free: Vec<usize>,
@@ -70,6 +74,7 @@ impl Calls {
     pub(super) fn new(plan: &Plan) -> Self {
         Self {
             server: plan.server,
+            tls: plan.tls.clone(),
             source: plan.generator * 60 + SOURCE,
             lines: Vec::new(),
             free: Vec::new(),
@@ -141,10 +146,11 @@ impl Calls {
 
     fn connect(&mut self, now: u64) -> std::io::Result<usize> {
         let line = Line {
-            stream: connect(self.server, self.source)?,
+            stream: connect(self.server, self.tls.as_deref(), self.source)?,
             connected: false,
             call: None,
             written: 0,
+            blocked: false,
             answer: Vec::new(),
             since: now,
         };
@@ -162,7 +168,7 @@ impl Calls {
         line.call
     }
 
-    pub(super) fn stream(&self, key: usize) -> Option<&TcpStream> {
+    pub(super) fn stream(&self, key: usize) -> Option<&Stream> {
         let line = self.lines.get(key)?.as_ref()?;
         Some(&line.stream)
     }
@@ -174,11 +180,8 @@ impl Calls {
         };
         match line.step() {
             Ok(None) => {
-                let written = line
-                    .call
-                    .as_ref()
-                    .is_none_or(|call| line.written == call.request.len());
-                let wish = if written { Wish::Read } else { Wish::Write };
+                let waits = line.blocked;
+                let wish = if waits { Wish::Write } else { Wish::Read };
                 (Some(wish), None)
             }
             Ok(Some((status, body))) => {
@@ -220,20 +223,12 @@ impl Line {
     /// Writes and reads as far as it goes; the answer when it is whole.
     fn step(&mut self) -> std::io::Result<Option<(u16, Vec<u8>)>> {
         if !self.connected {
-            if let Some(error) = self.stream.take_error()? {
+            if let Some(error) = self.stream.socket().take_error()? {
                 return Err(error);
             }
             self.connected = true;
         }
-        if let Some(call) = &self.call {
-            while self.written < call.request.len() {
-                match self.stream.write(&call.request[self.written..]) {
-                    Ok(written) => self.written += written,
-                    Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(None),
-                    Err(error) => return Err(error),
-                }
-            }
-        }
+        self.put()?;
         let mut piece = [0; 16 * 1024];
         loop {
             match self.stream.read(&mut piece) {
@@ -243,7 +238,32 @@ impl Line {
                 Err(error) => return Err(error),
             }
         }
+        // Under TLS what was heard may have been what the request waited for.
+        self.put()?;
         whole(&self.answer)
+    }
+
+    /// Writes as much of the request as the kernel takes.
+    fn put(&mut self) -> std::io::Result<()> {
+        self.blocked = false;
+        let Some(call) = &self.call else {
+            return Ok(());
+        };
+        loop {
+            let went = match &call.request[self.written..] {
+                [] => self.stream.flush().map(|()| None),
+                rest => self.stream.write(rest).map(Some),
+            };
+            match went {
+                Ok(None) => return Ok(()),
+                Ok(Some(written)) => self.written += written,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    self.blocked = self.stream.wants_write();
+                    return Ok(());
+                }
+                Err(error) => return Err(error),
+            }
+        }
     }
 }
 

@@ -1,5 +1,7 @@
 //! The end of a load: nothing more is sent, and what is under way may arrive.
 
+use std::collections::VecDeque;
+
 use anyhow::Result;
 
 use super::{Engine, SLEEP_NS_MAX, Socket, State, now_ns};
@@ -17,30 +19,39 @@ impl Engine<'_> {
     /// Waits until every message was answered and nothing more comes; tells everything.
     pub(super) fn drain(&mut self) -> Result<()> {
         let begun = now_ns();
-        let (mut heard, mut deliveries) = (begun, self.audit.deliveries());
+        let (mut heard, mut known) = (begun, (0, 0));
         loop {
             self.turn(SLEEP_NS_MAX)?;
             let now = now_ns();
             for user in 0..self.sockets.len() {
                 self.give_up_waiting(user, now);
+                self.put_refused(user, now);
             }
-            if self.audit.deliveries() != deliveries {
-                (heard, deliveries) = (now, self.audit.deliveries());
+            let outboxes = self.sockets.iter().map(|s| &s.hearing.outbox);
+            let waiting = outboxes.clone().map(VecDeque::len).sum::<usize>();
+            if (self.audit.deliveries(), waiting) != known {
+                (heard, known) = (now, (self.audit.deliveries(), waiting));
             }
-            let answered = self.sockets.iter().all(|s| s.hearing.outbox.is_empty());
             // One that was never let in is not waited for.
             let gone = |s: &Socket| s.was_live && s.state != State::Live;
-            let back = !self.sockets.iter().any(gone);
+            let back = !self.sockets.iter().any(gone) && self.calls.is_quiet();
             let silent = now - heard;
-            let done = answered && back && self.calls.is_quiet() && silent > QUIET_NS;
-            let hopeless = silent > SILENCE_NS && back && self.calls.is_quiet();
+            let done = waiting == 0 && back && silent > QUIET_NS;
+            // What was acked will be stored: that is waited for as long as it may take.
+            let promised = outboxes.flatten().any(|sent| sent.acked);
+            let hopeless = silent > SILENCE_NS && back && !promised;
             if done || hopeless || now - begun > DRAIN_NS_MAX {
                 break;
             }
         }
         for socket in &self.sockets {
-            for _ in &socket.hearing.outbox {
-                self.tally.error("unanswered");
+            for sent in &socket.hearing.outbox {
+                let acked = if sent.acked {
+                    "not stored"
+                } else {
+                    "unanswered"
+                };
+                self.tally.error(acked);
             }
             if socket.state != State::Live {
                 if socket.was_live {

@@ -26,7 +26,18 @@ pub(super) struct Place {
     replayed: u64,
 }
 
-/// A message without an answer.
+/// What a message in the outbox is waiting for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Awaits {
+    /// To be answered, or sent at all.
+    Answer,
+    /// To be in the database: the log has it as this entry, and may lose it.
+    Stored(Position),
+    /// To be sent again at this time: the log lost it, and refuses it for the moment.
+    Retry(u64),
+}
+
+/// A message that is not known to be stored.
 #[derive(Debug, Clone)]
 pub(super) struct Outgoing {
     pub(super) id: Id,
@@ -36,6 +47,9 @@ pub(super) struct Outgoing {
     pub(super) content: u64,
     /// The frame.
     pub(super) text: String,
+    pub(super) awaits: Awaits,
+    /// Whether it was acked once: from then on it is not given up.
+    pub(super) acked: bool,
 }
 
 /// What a user has heard, and awaits.
@@ -56,6 +70,8 @@ pub(super) struct Hearing {
     pub(super) asked_to_move: Option<u64>,
     /// The server asks for everything in the outbox again.
     pub(super) asked_to_resend: bool,
+    /// Whether it was done on this socket: what was under way is answered twice then.
+    pub(super) resent: bool,
 }
 
 #[derive(Deserialize)]
@@ -71,9 +87,14 @@ struct Told<'a> {
     #[serde(borrow)]
     code: Option<std::borrow::Cow<'a, str>>,
     after_ms: Option<u64>,
+    retry_after_ms: Option<u64>,
+    #[serde(borrow)]
+    level: Option<std::borrow::Cow<'a, str>>,
     channels: Option<BTreeMap<String, Position>>,
 }
 
+/// Wait before another try where the server does not say how long.
+const RETRY_MS: u64 = 500;
 /// Refusals after which it is not known whether the message is there.
 const UNKNOWN: [&str; 1] = ["unavailable"];
 
@@ -89,6 +110,7 @@ impl Hearing {
             closed: None,
             asked_to_move: None,
             asked_to_resend: false,
+            resent: false,
         }
     }
 
@@ -97,6 +119,9 @@ impl Hearing {
         self.welcomed = false;
         self.closed = None;
         self.asked_to_move = None;
+        // Whoever comes back sends everything again anyway.
+        self.asked_to_resend = false;
+        self.resent = false;
         self.pings.clear();
     }
 
@@ -130,15 +155,21 @@ impl Hearing {
             "welcome" => self.welcome(told.channels.unwrap_or_default(), around),
             "ack" => {
                 let id = told.id.as_deref().map(crate::audit::fingerprint);
-                if let (Some(id), Some(position)) = (id, position) {
-                    self.acked(id, position, around);
+                let queued = told.level.as_deref() == Some("queued");
+                if let (Some(id), Some(channel), Some(position)) = (id, channel, position) {
+                    self.acked(id, channel, position, queued, around);
+                }
+            }
+            "stored" => {
+                if let (Some(channel), Some(position)) = (channel, position) {
+                    self.stored(channel, position);
                 }
             }
             "error" => {
                 let code = told.code.as_deref().unwrap_or("error");
                 around.tally.error(code);
                 if let Some(id) = told.id.as_deref().map(crate::audit::fingerprint) {
-                    self.refused(id, code, around);
+                    self.refused(id, code, told.retry_after_ms, around);
                 }
             }
             "reset" => {
@@ -211,39 +242,64 @@ impl Hearing {
         }
     }
 
-    fn acked(&mut self, id: Id, position: Position, around: &mut Around<'_>) {
-        let Some(place) = self.outbox.iter().position(|sent| sent.id == id) else {
-            return around.tally.error("ack of nothing");
-        };
-        if place > 0
-            && self
-                .outbox
-                .iter()
-                .take(place)
-                .any(|before| before.channel == self.outbox[place].channel)
-        {
-            around.tally.error("acks out of order");
-        }
-        let Some(sent) = self.outbox.remove(place) else {
-            return;
-        };
+    fn acked(
+        &mut self,
+        id: Id,
+        channel: u32,
+        position: Position,
+        queued: bool,
+        around: &mut Around<'_>,
+    ) {
         around.audit.take(Event::Acked {
             at: around.now,
             client: self.client,
-            channel: sent.channel,
+            channel,
             id,
             position,
         });
-        around.tally.count(Count::Acked);
-        around.tally.time(Measure::Ack, sent.due, around.now);
+        let Some(place) = self.outbox.iter().position(|sent| sent.id == id) else {
+            if !self.resent {
+                around.tally.error("ack of nothing");
+            }
+            return;
+        };
+        let overtaken =
+            |before: &Outgoing| before.channel == channel && before.awaits == Awaits::Answer;
+        if !self.resent && self.outbox.iter().take(place).any(overtaken) {
+            around.tally.error("acks out of order");
+        }
+        let sent = &mut self.outbox[place];
+        sent.awaits = Awaits::Stored(position);
+        if !std::mem::replace(&mut sent.acked, true) {
+            around.tally.acked(around.now);
+            around.tally.time(Measure::Ack, sent.due, around.now);
+        }
+        if !queued {
+            self.outbox.remove(place);
+        }
     }
 
-    /// A refused message is given up: the load says how much is sent, not the server.
-    fn refused(&mut self, id: Id, code: &str, around: &mut Around<'_>) {
+    /// What this user sent to the channel is in the database up to there.
+    fn stored(&mut self, channel: u32, stored: Position) {
+        self.outbox.retain(|sent| match sent.awaits {
+            Awaits::Stored(at) => {
+                sent.channel != channel || at.epoch != stored.epoch || at.seq > stored.seq
+            }
+            _ => true,
+        });
+    }
+
+    /// A refused message is given up: the load says how much is sent, not the server. One that
+    /// was accepted before, and that the log has lost, is tried until it is taken.
+    fn refused(&mut self, id: Id, code: &str, wait_ms: Option<u64>, around: &mut Around<'_>) {
         let Some(place) = self.outbox.iter().position(|sent| sent.id == id) else {
             return;
         };
-        if let Some(sent) = self.outbox.remove(place)
+        let sent = &mut self.outbox[place];
+        if sent.acked {
+            let wait_ms = wait_ms.unwrap_or(RETRY_MS);
+            sent.awaits = Awaits::Retry(around.now + wait_ms * 1_000_000);
+        } else if let Some(sent) = self.outbox.remove(place)
             && !UNKNOWN.contains(&code)
         {
             around.audit.take(Event::Failed {

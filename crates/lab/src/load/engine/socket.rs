@@ -1,7 +1,7 @@
 //! One user's socket: from nothing to live, and again.
 
 use std::io::{ErrorKind, Read as _, Write as _};
-use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::net::{IpAddr, SocketAddr};
 
 use banter_protocol::websocket::opcode;
 use serde_json::{Map, json};
@@ -10,6 +10,7 @@ use socket2::{Domain, Socket as Raw, Type};
 use super::hearing::Hearing;
 use super::{Around, now_ns};
 use crate::load::plan::Plan;
+use crate::stream::Stream;
 use crate::wire::{self, Scanner};
 
 /// Sockets from one loopback address; its ports are some 28,000, and those of closed ones rest.
@@ -38,7 +39,7 @@ pub(super) enum State {
 #[derive(Debug)]
 pub(super) struct Socket {
     pub(super) state: State,
-    stream: Option<TcpStream>,
+    stream: Option<Stream>,
     scanner: Scanner,
     head: Vec<u8>,
     out: Vec<u8>,
@@ -58,7 +59,11 @@ pub(super) struct Socket {
 }
 
 /// A connection on its way, from a source of its own where the server is on this machine.
-pub(super) fn connect(server: SocketAddr, source: u32) -> std::io::Result<TcpStream> {
+pub(super) fn connect(
+    server: SocketAddr,
+    tls: Option<&str>,
+    source: u32,
+) -> std::io::Result<Stream> {
     let socket = Raw::new(Domain::for_address(server), Type::STREAM, None)?;
     socket.set_nonblocking(true)?;
     socket.set_tcp_nodelay(true)?;
@@ -75,7 +80,7 @@ pub(super) fn connect(server: SocketAddr, source: u32) -> std::io::Result<TcpStr
             if error.raw_os_error() == Some(rustix::io::Errno::INPROGRESS.raw_os_error()) => {}
         other => other?,
     }
-    Ok(socket.into())
+    Stream::new(socket.into(), tls)
 }
 
 impl Socket {
@@ -96,7 +101,7 @@ impl Socket {
         }
     }
 
-    pub(super) const fn stream(&self) -> Option<&TcpStream> {
+    pub(super) const fn stream(&self) -> Option<&Stream> {
         self.stream.as_ref()
     }
 
@@ -106,7 +111,7 @@ impl Socket {
         let source = plan.generator * ADDRESSES + self.hearing.local / ADDRESS_SOCKETS;
         self.state = State::Connecting;
         self.begun = now_ns();
-        self.stream = Some(connect(plan.server, source)?);
+        self.stream = Some(connect(plan.server, plan.tls.as_deref(), source)?);
         Ok(())
     }
 
@@ -126,7 +131,7 @@ impl Socket {
     pub(super) fn writable(&mut self, plan: &Plan) -> std::io::Result<()> {
         if self.state == State::Connecting {
             if let Some(stream) = &self.stream
-                && let Some(error) = stream.take_error()?
+                && let Some(error) = stream.socket().take_error()?
             {
                 return Err(error);
             }
@@ -158,14 +163,21 @@ impl Socket {
             match stream.write(&self.out) {
                 Ok(written) => drop(self.out.drain(..written)),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                    self.blocked = true;
+                    // Under TLS it may as well be the other side's turn.
+                    self.blocked = stream.wants_write();
                     return Ok(());
                 }
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
             }
         }
-        Ok(())
+        match stream.flush() {
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                self.blocked = stream.wants_write();
+                Ok(())
+            }
+            other => other,
+        }
     }
 
     /// Reads once; whether there may be more.
@@ -181,7 +193,10 @@ impl Socket {
         let read = match stream.read(buffer) {
             Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
             Ok(read) => read,
-            Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(false),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                // What waited for the other side's turn may go now.
+                return self.flush().map(|()| false);
+            }
             Err(error) => return Err(error),
         };
         around.now = now_ns();

@@ -44,6 +44,7 @@ fn rates(run: &Outcome) -> Vec<Figure> {
     let messages = vec![
         count("sent", Count::Sent),
         count("acked", Count::Acked),
+        looked("stored", run, |look| look.stored),
         count("HTTP calls", Count::Calls),
     ];
     vec![
@@ -108,6 +109,14 @@ fn costs(run: &Outcome) -> Vec<Figure> {
         ("CPU", "cores", cpu),
         ("Memory", "MB", each(&|usage| usage.memory as f64 / 1e6)),
         ("Open files", "", each(&|usage| f64::from(usage.files))),
+        ("Sockets of each gateway", "", sockets(run)),
+        (
+            "Imbalance of sockets over gateways",
+            "% of their mean",
+            vec![looked("deviation", run, |look| {
+                run.imbalance_at(look).map(|share| share * 100.0)
+            })],
+        ),
         (
             "Queue to the database",
             "entries",
@@ -124,4 +133,16 @@ fn costs(run: &Outcome) -> Vec<Figure> {
             vec![load("1 min", 0), load("5 min", 1), load("15 min", 2)],
         ),
     ]
+}
+
+/// A line for each gateway, where there are several.
+fn sockets(run: &Outcome) -> Vec<Line> {
+    let gateways = run.processes.iter().enumerate();
+    let gateways = gateways.filter(|(_, process)| process.watched.role == "gateway");
+    let lines = gateways.map(|(number, process)| {
+        looked(&process.watched.name, run, |look| {
+            look.sockets.get(number).copied().flatten()
+        })
+    });
+    lines.collect()
 }

@@ -93,13 +93,14 @@ fn one(page: &mut String, run: &Outcome) {
     let _ = writeln!(
         page,
         "<h2>{} users, {}</h2><p>{}; {} actions/s for {} s: \
-         {} messages/s accepted, {} deliveries/s, {} HTTP calls/s</p>",
+         {} messages/s accepted{}, {} deliveries/s, {} HTTP calls/s</p>",
         whole(run.users.into()),
         escape(&run.profile),
         crate::load::text::channels(run),
         number(run.rate),
         run.seconds,
         number(run.per_second(Count::Acked)),
+        crate::load::text::stored(run),
         number(run.per_second(Count::Deliveries)),
         number(run.per_second(Count::Calls)),
     );
@@ -212,7 +213,8 @@ fn processes(page: &mut String, run: &Outcome) {
     let [one, five, fifteen] = run.load;
     let _ = writeln!(
         page,
-        "<p class=\"soft\">Load average at the end: {one:.2} {five:.2} {fifteen:.2}</p>"
+        "<p class=\"soft\">Load average at the end: {one:.2} {five:.2} {fifteen:.2}. {}</p>",
+        crate::load::text::memory_of_a_socket(run).unwrap_or_default()
     );
 }
 

@@ -9,7 +9,7 @@ use rustix::thread::sched_getaffinity;
 use crate::process::{family_among, parents, stat};
 
 /// A process and all that it has started, as far as they are there.
-pub(in crate::load) fn family(pid: i32) -> Vec<i32> {
+pub(crate) fn family(pid: i32) -> Vec<i32> {
     family_among(pid, &parents())
 }
 

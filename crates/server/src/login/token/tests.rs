@@ -209,6 +209,7 @@ fn claims_are_those_of_this_server() {
         ("sid", json!(SESSION.to_uppercase())),
         ("name", json!("not a name")),
         ("iat", json!(NOW + 6)),
+        ("nbf", json!(NOW + 6)),
         ("iat", json!(-1)),
         ("exp", json!(1e300)),
         ("exp", json!("never")),

@@ -1,6 +1,6 @@
 //! A Redis server of a chat's own: what is published is heard in all databases of a server.
 
-use std::io::{Read as _, Write as _};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::time::Instant;
@@ -60,11 +60,27 @@ impl Redis {
 
     /// Makes it forget everything.
     pub(crate) fn empty(&self) {
+        assert_eq!(self.command(&["FLUSHALL"]), "OK");
+    }
+
+    /// Carries out a command that is answered with a text.
+    pub(crate) fn command(&self, words: &[&str]) -> String {
+        let mut request = format!("*{}\r\n", words.len());
+        for word in words {
+            request += &format!("${}\r\n{word}\r\n", word.len());
+        }
         let mut stream = TcpStream::connect(self.address).expect("it is running");
-        stream.write_all(b"FLUSHALL\r\n").expect("it listens");
-        let mut answer = [0; 5];
-        stream.read_exact(&mut answer).expect("it answers");
-        assert_eq!(&answer, b"+OK\r\n");
+        stream.write_all(request.as_bytes()).expect("it listens");
+        let mut answer = BufReader::new(stream);
+        let mut line = String::new();
+        answer.read_line(&mut line).expect("it answers");
+        let line = line.trim_end();
+        let Some(bytes) = line.strip_prefix('$') else {
+            return line.strip_prefix('+').expect("no error").to_owned();
+        };
+        let mut text = vec![0; bytes.parse().expect("there is something")];
+        answer.read_exact(&mut text).expect("all of it");
+        String::from_utf8(text).expect("a text")
     }
 
     /// Ends it as a crash does.

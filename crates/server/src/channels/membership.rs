@@ -10,7 +10,7 @@ use crate::app::App;
 ///
 /// # Errors
 /// When the log or the database cannot be read.
-pub(super) async fn current(
+pub(crate) async fn current(
     app: &App,
     channel: ChannelId,
     user: UserId,

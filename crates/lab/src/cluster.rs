@@ -77,8 +77,6 @@ impl Cluster {
         command
             .args(["cluster", "up", "--until-input-ends"])
             .args(["--listen", "127.0.0.1:0"])
-            // Tokens name it: they are to be good wherever the directory is copied to.
-            .args(["--public-url", "http://bench.invalid"])
             .args(["--gateways", &gateways.to_string()])
             .args(["--workers", &workers.to_string()])
             .arg("--data-dir")

@@ -162,8 +162,8 @@ impl Work {
         }
     }
 
-    /// One batch. While more is waiting, two at a time, each of half of the shards: what one does in
-    /// Redis and here, the other does in the database.
+    /// One batch. While more is waiting, two at a time, each of half of the shards: what one does
+    /// in Redis and here, the other does in the database.
     async fn step(&self, shards: &[Shard]) -> Result<Progress> {
         if !self.behind || shards.len() < 2 {
             return self.batch(shards).await;

@@ -5,6 +5,8 @@ mod cluster;
 mod hold;
 mod read;
 
+use std::cell::OnceCell;
+
 use anyhow::{Context as _, Result};
 use banter_protocol::id::ChannelId;
 
@@ -112,6 +114,8 @@ pub const ALL: &[Row] = &[
 pub struct Bench {
     seeds: Seeds,
     cores: Cores,
+    /// Made when a row needs one, and used by all that follow.
+    cluster: OnceCell<cluster::Stage>,
 }
 
 /// A server with everybody in it.
@@ -139,6 +143,7 @@ impl Bench {
         Ok(Self {
             seeds,
             cores: Cores::now()?,
+            cluster: OnceCell::new(),
         })
     }
 

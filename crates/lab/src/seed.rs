@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, Result};
@@ -16,7 +15,6 @@ use serde_json::json;
 use crate::cluster::Cluster;
 use crate::generator::{Generator, Load, Pace, Seat};
 use crate::http::{self, Http};
-use crate::process::Server;
 use crate::service::Service;
 
 /// Every account's password; what it guards is gone with the directory.
@@ -106,51 +104,6 @@ impl Roster {
     }
 }
 
-/// How the server of a directory is run.
-#[derive(Debug, Clone, Copy)]
-enum Kind {
-    One,
-    Cluster,
-}
-
-/// A server that fills a directory.
-enum Host {
-    One(Service),
-    Cluster(Cluster, SocketAddr),
-}
-
-impl Host {
-    fn start(kind: Kind, binary: &Path, directory: &Path) -> Result<Self> {
-        if matches!(kind, Kind::One) {
-            return Service::start(binary, directory).map(Self::One);
-        }
-        let cluster = Cluster::start(binary, directory, 1, 1)?;
-        let balancer = cluster.status()?.addresses("nginx").first().copied();
-        Ok(Self::Cluster(cluster, balancer.context("find NGINX")?))
-    }
-
-    const fn address(&self) -> SocketAddr {
-        match self {
-            Self::One(service) => service.address(),
-            Self::Cluster(_, balancer) => *balancer,
-        }
-    }
-
-    fn server(&self) -> Result<Server> {
-        Ok(match self {
-            Self::One(service) => service.process().into(),
-            Self::Cluster(cluster, _) => cluster.status()?.server(),
-        })
-    }
-
-    fn stop(self) -> Result<()> {
-        match self {
-            Self::One(service) => service.stop(),
-            Self::Cluster(cluster, _) => cluster.stop(),
-        }
-    }
-}
-
 /// The place of all directories, and the binary that fills them.
 #[derive(Debug, Clone)]
 pub struct Seeds {
@@ -209,28 +162,32 @@ impl Seeds {
     /// # Errors
     /// It cannot be made.
     pub fn people(&self) -> Result<(Directory, Roster)> {
-        let seed = self.seed("people", Kind::One, None, fill_everybody)?;
-        let copy = self.run();
+        let seed = self.seed("people", None, fill_everybody)?;
+        let copy = Directory {
+            path: self.home.join(format!("run-{}", std::process::id())),
+            keep: self.keep,
+        };
         copy_flat(&seed, copy.path())?;
         Ok((copy, Roster::read(&seed)?))
     }
 
-    /// A copy of a cluster's directory, with all accounts and channels but the idle ones.
+    /// A new cluster with all accounts and channels but the idle ones. None is kept and copied: for
+    /// ten minutes after its queue was moved or restarted a cluster asks its database about every
+    /// message, which is not what is to be measured.
     ///
     /// # Errors
     /// It cannot be made.
-    pub fn cluster(&self) -> Result<(Directory, Roster)> {
-        let seed = self.seed("cluster", Kind::Cluster, None, fill_people)?;
-        let copy = self.run();
-        copy_all(&seed, copy.path())?;
-        Ok((copy, Roster::read(&seed)?))
-    }
-
-    fn run(&self) -> Directory {
-        Directory {
-            path: self.home.join(format!("run-{}", std::process::id())),
+    pub fn cluster(&self) -> Result<(Cluster, Roster, Directory)> {
+        eprintln!("making a cluster: this takes a minute, each time");
+        let directory = Directory {
+            path: self.home.join(format!("cluster-{}", std::process::id())),
             keep: self.keep,
-        }
+        };
+        fs::create_dir_all(directory.path()).context("make a directory")?;
+        let cluster = Cluster::start(&self.binary, directory.path(), 2, 1)?;
+        let balancer = cluster.status()?.addresses("nginx").first().copied();
+        let roster = people(balancer.context("find NGINX")?)?;
+        Ok((cluster, roster, directory))
     }
 
     /// The directory with a million entries, which is only read.
@@ -238,8 +195,8 @@ impl Seeds {
     /// # Errors
     /// It cannot be made.
     pub fn million(&self) -> Result<(PathBuf, Roster)> {
-        let people = self.seed("people", Kind::One, None, fill_everybody)?;
-        let seed = self.seed("million", Kind::One, Some(&people), fill_million)?;
+        let people = self.seed("people", None, fill_everybody)?;
+        let seed = self.seed("million", Some(&people), fill_million)?;
         let roster = Roster::read(&seed)?;
         Ok((seed, roster))
     }
@@ -248,12 +205,11 @@ impl Seeds {
     fn seed(
         &self,
         name: &str,
-        kind: Kind,
         base: Option<&Path>,
-        fill: impl FnOnce(&Host, &Path) -> Result<()>,
+        fill: impl FnOnce(&Service, &Path) -> Result<()>,
     ) -> Result<PathBuf> {
         let path = self.home.join(format!("{name}-{VERSION}"));
-        match self.refresh(kind, &path) {
+        match self.refresh(&path) {
             Ok(()) => return Ok(path),
             Err(error) if path.exists() => {
                 eprintln!("making {} anew: {error:#}", path.display());
@@ -270,27 +226,27 @@ impl Seeds {
             Some(base) => copy_flat(base, &unfinished)?,
             None => fs::create_dir_all(&unfinished).context("make a directory")?,
         }
-        let host = Host::start(kind, &self.binary, &unfinished)?;
-        fill(&host, &unfinished)?;
-        host.stop()?;
+        let service = Service::start(&self.binary, &unfinished)?;
+        fill(&service, &unfinished)?;
+        service.stop()?;
         fs::rename(&unfinished, &path).context("keep the directory")?;
         Ok(path)
     }
 
     /// Renews the tokens of a kept directory where they end soon.
-    fn refresh(&self, kind: Kind, path: &Path) -> Result<()> {
+    fn refresh(&self, path: &Path) -> Result<()> {
         let mut roster = Roster::read(path)?;
         if roster.expires_s > now_s() + TOKENS_LAST_S {
             return Ok(());
         }
-        let host = Host::start(kind, &self.binary, path)?;
+        let service = Service::start(&self.binary, path)?;
         let users: Vec<_> = roster.users.into_iter().collect();
-        let renewed = together(host.address(), &users, |http, (name, tokens)| {
+        let renewed = together(service.address(), &users, |http, (name, tokens)| {
             let body = json!({ "refresh_token": tokens.refresh_token }).to_string();
             let answer = http.ask("POST", "/v1/auth/refresh", "", &body)?;
             Ok((name.clone(), answer.json::<Tokens>()?))
         });
-        host.stop()?;
+        service.stop()?;
         roster.users = renewed?.into_iter().collect();
         roster.expires_s = expiry(&roster.users);
         roster.write(path)
@@ -329,8 +285,9 @@ fn register(server: SocketAddr, roster: &mut Roster, names: &[String]) -> Result
     Ok(())
 }
 
-fn fill_people(host: &Host, path: &Path) -> Result<()> {
-    let (server, mut roster) = (host.address(), Roster::default());
+/// Makes everybody but the idlers, and their channels.
+fn people(server: SocketAddr) -> Result<Roster> {
+    let mut roster = Roster::default();
     let names: Vec<_> = (0..USERS).map(|n| format!("b{n:04}")).collect();
     register(server, &mut roster, &names)?;
     let mut seats = Vec::new();
@@ -342,12 +299,12 @@ fn fill_people(host: &Host, path: &Path) -> Result<()> {
         make(server, &mut roster, &name, "b", members, &mut seats)?;
     }
     join(server, &roster, &seats)?;
-    roster.write(path)
+    Ok(roster)
 }
 
-fn fill_everybody(host: &Host, path: &Path) -> Result<()> {
-    fill_people(host, path)?;
-    let (server, mut roster) = (host.address(), Roster::read(path)?);
+fn fill_everybody(service: &Service, path: &Path) -> Result<()> {
+    let server = service.address();
+    let mut roster = people(server)?;
     let names: Vec<_> = (0..IDLERS).map(|n| format!("i{n:04}")).collect();
     register(server, &mut roster, &names)?;
     let mut seats = Vec::new();
@@ -405,16 +362,16 @@ pub fn join_idle(service: &Service, roster: &Roster) -> Result<()> {
     join(service.address(), roster, &seats)
 }
 
-fn fill_million(host: &Host, path: &Path) -> Result<()> {
+fn fill_million(service: &Service, path: &Path) -> Result<()> {
     /// Authors: a history of one author is a rare one.
     const AUTHORS: usize = 8;
-    let (server, mut roster) = (host.address(), Roster::read(path)?);
+    let (server, mut roster) = (service.address(), Roster::read(path)?);
     for (name, messages) in [("long", LONG), ("short", SHORT)] {
         let mut seats = Vec::new();
         make(server, &mut roster, name, "b", 0..AUTHORS, &mut seats)?;
         join(server, &roster, &seats)?;
         let channels = [roster.channel(name)?];
-        let mut generator = Generator::new(&[server], host.server()?, &channels)?;
+        let mut generator = Generator::new(&[server], service.process().into(), &channels)?;
         let seats: Result<Vec<_>> = (0..AUTHORS)
             .map(|user| {
                 let token = roster.token(&format!("b{user:04}"))?;
@@ -454,15 +411,5 @@ fn copy_flat(from: &Path, to: &Path) -> Result<()> {
             fs::copy(entry.path(), to.join(entry.file_name())).context("copy a directory")?;
         }
     }
-    Ok(())
-}
-
-/// Copies a whole directory, with the owners of what is in it where this user may set them.
-fn copy_all(from: &Path, to: &Path) -> Result<()> {
-    if to.exists() {
-        fs::remove_dir_all(to).with_context(|| format!("remove {}", to.display()))?;
-    }
-    let copied = Command::new("cp").arg("-a").arg(from).arg(to).status();
-    anyhow::ensure!(copied.context("start cp")?.success(), "cp failed");
     Ok(())
 }

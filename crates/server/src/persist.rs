@@ -64,6 +64,7 @@ impl Persist {
             metrics,
             traces,
             stop: stop.clone(),
+            behind: false,
             failing: None,
         };
         let work = tokio::spawn(async move {
@@ -122,6 +123,8 @@ struct Work {
     metrics: PersistMetrics,
     traces: Traces,
     stop: CancellationToken,
+    /// Whether more was waiting than the last step took.
+    behind: bool,
     /// Since when steps fail, and when the log was told last.
     failing: Option<(Instant, Option<Instant>)>,
 }
@@ -134,8 +137,9 @@ impl Work {
             let begun = Instant::now();
             let pause = match self.step(&shards).await {
                 Ok(progress) => {
-                    self.succeeded(&progress, begun.elapsed());
+                    self.succeeded(&progress);
                     failed = FAILED[0];
+                    self.behind = progress.behind;
                     if progress.behind {
                         continue;
                     }
@@ -158,13 +162,26 @@ impl Work {
         }
     }
 
+    /// One batch. While more is waiting, two at a time, each of half of the shards: what one does
+    /// in Redis and here, the other does in the database.
     async fn step(&self, shards: &[Shard]) -> Result<Progress> {
+        if !self.behind || shards.len() < 2 {
+            return self.batch(shards).await;
+        }
+        let (one, other) = shards.split_at(shards.len() / 2);
+        let (one, other) = tokio::join!(self.batch(one), self.batch(other));
+        Ok(one?.and(other?))
+    }
+
+    async fn batch(&self, shards: &[Shard]) -> Result<Progress> {
         if shards.is_empty() {
             return Ok(Progress::default());
         }
         let begun = Instant::now();
         let show = |stored: &InDatabase<'_>| self.trace(stored, begun);
-        self.drain.step(shards, show).await
+        let progress = self.drain.step(shards, show).await?;
+        self.metrics.stored(&progress, begun.elapsed());
+        Ok(progress)
     }
 
     /// Tells of the entries that were just stored, and taken for it not before `begun`.
@@ -180,8 +197,8 @@ impl Work {
         }
     }
 
-    fn succeeded(&mut self, progress: &Progress, took: Duration) {
-        self.metrics.stepped(progress, took);
+    fn succeeded(&mut self, progress: &Progress) {
+        self.metrics.waits(progress);
         let rejected = progress.rejected.all();
         if rejected > 0 {
             tracing::error!(

@@ -19,7 +19,7 @@ use banter_protocol::limit;
 
 pub use address::Network;
 pub use collector::CollectorUrl;
-pub use database::{Database, DatabaseUrl, Durability, Log, LogUrl};
+pub use database::{Database, DatabaseUrl, Durability, Hear, Log, LogUrl};
 pub use origin::Origin;
 pub use role::Role;
 pub use secret::Secret;

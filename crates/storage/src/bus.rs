@@ -4,7 +4,7 @@ mod local;
 mod redis;
 
 pub use local::LocalBus;
-pub use redis::{Arrivals, RedisBus};
+pub use redis::{Arrivals, Hearing, RedisBus};
 
 use banter_protocol::id::{ChannelId, Epoch, Position, Seq, UserId};
 use tokio::sync::mpsc;

@@ -210,6 +210,8 @@ pub(crate) static KEYS: LazyLock<Vec<Key>> = LazyLock::new(|| {
             // At most what a client waits for its `welcome`.
             Duration::from_millis(50)..=limit::HELLO_TIMEOUT,
         ),
+        number("log.batch_rows", |s| &mut s.log.batch_rows, 1..=2_000),
+        any("log.hear", |s| &mut s.log.hear),
         number(
             "limits.channel_entries_per_second",
             |s| &mut s.limits.channel_entries_per_second,

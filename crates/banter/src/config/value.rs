@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use banter_server::settings::{
-    CollectorUrl, DatabaseUrl, Durability, LogFormat, LogUrl, Network, Origin, Registration, Secret,
+    CollectorUrl, DatabaseUrl, Durability, Hear, LogFormat, LogUrl, Network, Origin, Registration,
+    Secret,
 };
 use toml::Value;
 
@@ -65,6 +66,7 @@ textual! {
     Network;
     Registration;
     LogFormat;
+    Hear;
     DatabaseUrl, hides |url: &Self| matches!(url, Self::Postgres(url) if url.hides_something());
     LogUrl, hides |url: &Self| url.0.hides_something();
 }

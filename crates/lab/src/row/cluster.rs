@@ -10,7 +10,7 @@ mod worker;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, anyhow, bail};
+use anyhow::{Context as _, Result, anyhow, bail};
 use banter_protocol::id::ChannelId;
 
 use super::{Bench, Row};
@@ -65,7 +65,8 @@ pub const ROWS: &[Row] = &[
 ];
 
 /// A cluster with everybody in it. The fields end in their order.
-struct Stage {
+#[derive(Debug)]
+pub(super) struct Stage {
     cluster: Cluster,
     roster: Roster,
     #[expect(dead_code, reason = "removed when the cluster has stopped")]
@@ -73,14 +74,21 @@ struct Stage {
 }
 
 impl Bench {
-    fn cluster(&self, gateways: u32, workers: u32) -> Result<Stage> {
-        let (directory, roster) = self.seeds.cluster()?;
-        let binary = self.seeds.binary();
-        Ok(Stage {
-            cluster: Cluster::start(binary, directory.path(), gateways, workers)?,
-            roster,
-            directory,
-        })
+    /// The cluster, of so many gateways and workers.
+    fn cluster(&self, gateways: u32, workers: u32) -> Result<&Stage> {
+        if self.cluster.get().is_none() {
+            let (cluster, roster, directory) = self.seeds.cluster()?;
+            // Nobody was there before.
+            let _ = self.cluster.set(Stage {
+                cluster,
+                roster,
+                directory,
+            });
+        }
+        let stage = self.cluster.get().context("find the cluster")?;
+        stage.cluster.order(&format!("scale gateways {gateways}"))?;
+        stage.cluster.order(&format!("scale workers {workers}"))?;
+        Ok(stage)
     }
 }
 

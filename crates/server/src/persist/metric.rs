@@ -44,17 +44,14 @@ impl PersistMetrics {
         }
     }
 
-    pub(super) fn stepped(&self, progress: &Progress, took: Duration) {
+    /// A batch was stored.
+    pub(super) fn stored(&self, progress: &Progress, took: Duration) {
         let count = |rows: usize| u64::try_from(rows).unwrap_or(u64::MAX);
         let written = progress.rows - progress.replayed.min(progress.rows);
         self.persisted.inc_by(count(written));
         self.replayed.inc_by(count(progress.replayed));
         self.fenced.inc_by(count(progress.fenced));
         self.rejected(progress.rejected);
-        match Instant::now().checked_sub(progress.oldest_age) {
-            Some(since) if progress.behind => self.oldest.began(since),
-            _ => self.oldest.ended(),
-        }
         if progress.rows > 0 {
             #[expect(
                 clippy::cast_precision_loss,
@@ -63,6 +60,14 @@ impl PersistMetrics {
             self.batch_rows.observe(progress.rows as f64);
             self.flushed.observe_duration(took);
             self.last_commit.set(clock::now_ms() / 1000);
+        }
+    }
+
+    /// What is known of the queue after a step.
+    pub(super) fn waits(&self, progress: &Progress) {
+        match Instant::now().checked_sub(progress.oldest_age) {
+            Some(since) if progress.behind => self.oldest.began(since),
+            _ => self.oldest.ended(),
         }
     }
 

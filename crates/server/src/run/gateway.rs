@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use banter_storage::bus::{Bus, RedisBus};
+use banter_storage::bus::{Bus, Hearing, RedisBus};
 use banter_storage::entries::Entries;
 use banter_storage::gossip::Gossip;
 use banter_storage::log::{Log, RedisLog};
@@ -19,6 +19,7 @@ use crate::app::{App, Process};
 use crate::cluster::{self, Heartbeat};
 use crate::connect::balance;
 use crate::login::Follower;
+use crate::settings::Hear;
 
 /// Clients that a draining gateway sends elsewhere in a second: their hellos and replays are work
 /// for the others.
@@ -35,7 +36,11 @@ pub(super) async fn start(process: &Process) -> Result<App, StartError> {
     let pace = process.settings.limits.channel_entries_per_second;
     let log = RedisLog::new(queue.clone(), postgres.clone()).paced(pace);
     wait::epochs(process, &log).await?;
-    let (bus, events) = RedisBus::start(queue.clone(), log.clone(), postgres.clone());
+    let hearing = match process.settings.log.hear {
+        Hear::Own => Hearing::Wanted,
+        Hear::All => Hearing::Everything,
+    };
+    let (bus, events) = RedisBus::start(queue.clone(), log.clone(), postgres.clone(), hearing);
     let metrics = &process.metrics;
     metrics.readings.bus(bus.clone());
     metrics.readings.log(log.clone());

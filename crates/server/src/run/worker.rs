@@ -1,6 +1,6 @@
 //! A process that stores what is queued. It keeps nothing, and any number of them share the work.
 
-use banter_storage::log::drain::Drain;
+use banter_storage::log::drain::{self, Drain};
 use banter_storage::postgres;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -18,7 +18,9 @@ pub(super) async fn start(process: &Process) -> Result<Persist, StartError> {
     let name = Uuid::now_v7().to_string();
     let metrics = &process.metrics;
     tokio::spawn(cluster::watch_queue(queue.clone(), metrics.cluster.clone()));
-    let drain = Drain::new(queue, postgres, &name);
+    let batch = process.settings.log.batch_rows;
+    let batch = usize::try_from(batch).unwrap_or(drain::BATCH);
+    let drain = Drain::new(queue, postgres, &name).batches_of(batch);
     metrics.readings.log(drain.log().clone());
     let metrics = PersistMetrics::new(metrics);
     Ok(Persist::start(drain, metrics, process.traces.clone()))

@@ -70,6 +70,10 @@ pub struct Log {
     pub durability: Durability,
     /// How long the queue may take for a round of commands.
     pub deadline: Duration,
+    /// Rows that a worker writes in one transaction at most.
+    pub batch_rows: u32,
+    /// Which channels a gateway hears of.
+    pub hear: Hear,
 }
 
 impl Default for Log {
@@ -78,7 +82,39 @@ impl Default for Log {
             url: None,
             durability: Durability::default(),
             deadline: banter_storage::REDIS_DEADLINE,
+            batch_rows: 2_000,
+            hear: Hear::Own,
         }
+    }
+}
+
+/// Which channels a gateway hears of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Hear {
+    /// Those of the users that it serves.
+    Own,
+    /// All.
+    All,
+}
+
+impl FromStr for Hear {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "own" => Ok(Self::Own),
+            "all" => Ok(Self::All),
+            _ => Err("must be own or all".to_owned()),
+        }
+    }
+}
+
+impl fmt::Display for Hear {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Own => "own",
+            Self::All => "all",
+        })
     }
 }
 

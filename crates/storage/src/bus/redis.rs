@@ -56,6 +56,15 @@ pub struct Arrivals {
     pub topics: usize,
 }
 
+/// Of which channels messages arrive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Hearing {
+    /// Of those that are wanted here.
+    Wanted,
+    /// Of all; those that nobody wants are let go of when they have arrived.
+    Everything,
+}
+
 /// Keeps a topic wanted.
 #[derive(Debug)]
 pub(super) struct Want {
@@ -74,7 +83,12 @@ impl RedisBus {
     /// The bus in `redis`, and its receiver. What it forgets is read from `log` and `database`.
     /// Nothing need be reachable yet.
     #[must_use]
-    pub fn start(redis: Redis, log: RedisLog, database: Postgres) -> (Self, mpsc::Receiver<Event>) {
+    pub fn start(
+        redis: Redis,
+        log: RedisLog,
+        database: Postgres,
+        hearing: Hearing,
+    ) -> (Self, mpsc::Receiver<Event>) {
         let (events, receiver) = mpsc::channel(EVENTS_MAX);
         let (heard, lag) = watch::channel(Duration::ZERO);
         let bus = Self {
@@ -83,7 +97,13 @@ impl RedisBus {
             lag,
         };
         let reader = Reader::new(log, database);
-        let driver = Driver::new(redis, reader, &bus.topics, &bus.counts, heard, events);
+        let driver = Driver::new(
+            (redis, hearing),
+            reader,
+            (&bus.topics, &bus.counts),
+            heard,
+            events,
+        );
         tokio::spawn(driver.run());
         (bus, receiver)
     }

@@ -8,7 +8,7 @@ use banter_protocol::id::{ChannelId, Epoch, Position, Seq, UserId};
 use banter_protocol::text::{Body, Username};
 use banter_storage::accounts::{Accounts, NewAccount};
 use banter_storage::board::Board;
-use banter_storage::bus::{Bus, Changed, Event, RedisBus, Topic};
+use banter_storage::bus::{Bus, Changed, Event, Hearing, RedisBus, Topic};
 use banter_storage::channels::Channels;
 use banter_storage::gossip::{Gossip, Standing};
 use banter_storage::log::redis::drain::Drain;
@@ -74,9 +74,13 @@ impl Cluster {
     }
 
     async fn gateway(&self) -> Gateway {
+        self.gateway_hearing(Hearing::Wanted).await
+    }
+
+    async fn gateway_hearing(&self, hearing: Hearing) -> Gateway {
         let (redis, postgres) = (self.redis().await, self.postgres(Role::Gateway).await);
         let log = RedisLog::new(redis.clone(), postgres.clone());
-        let (bus, events) = RedisBus::start(redis, log.clone(), postgres);
+        let (bus, events) = RedisBus::start(redis, log.clone(), postgres, hearing);
         Gateway {
             log: Log::Redis(log),
             arrivals: bus.clone(),
@@ -399,6 +403,25 @@ async fn a_gateway_hears_nothing_of_channels_that_nobody_here_wants() {
     assert_eq!(one.arrivals.arrivals().unwanted, 0);
     assert_eq!(two.arrivals.arrivals().channels, before);
     assert_eq!(one.heard.top(other), 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_gateway_that_hears_everything_passes_on_what_is_wanted() {
+    let cluster = Cluster::start(2).await;
+    let mut gateway = cluster.gateway_hearing(Hearing::Everything).await;
+    let (wanted, other) = (channel(1), channel(2));
+    let _watch = gateway.bus.watch(Topic::Channel(wanted));
+    gateway.bus.watched(Topic::Channel(wanted)).await.unwrap();
+    for it in [other, wanted] {
+        gateway.append(vec![cluster.append(0, it, Act::Join)]).await;
+        for _ in 0..50 {
+            gateway.append(vec![cluster.message(0, it, "hello")]).await;
+        }
+    }
+    gateway.until("all", |heard| heard.top(wanted) == 51).await;
+    let arrivals = gateway.arrivals.arrivals();
+    assert_eq!((arrivals.channels, arrivals.unwanted), (102, 51));
+    assert_eq!(gateway.heard.top(other), 0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -21,17 +21,17 @@ pub(super) fn append(bench: &Bench) -> Result<Outcome> {
     // Nothing drains the queue, so that Redis pays for nothing else.
     let stage = bench.cluster(2, 0)?;
     let mut outcome = Outcome::default();
-    let (run, batch) = measured(&stage, LARGE)?;
+    let (run, batch) = measured(stage, LARGE)?;
     outcome.figure(Figure::new("messages in a batch", batch, ""));
     let figure = Figure::new("Redis CPU per message", redis_us(&run), "µs");
     outcome.figure(figure.with(Target::AtMost(25.0, 15.0)));
     close(&mut outcome, &run);
-    let (run, batch) = measured(&stage, LITTLE)?;
+    let (run, batch) = measured(stage, LITTLE)?;
     outcome.figure(Figure::new("messages in a small batch", batch, ""));
     outcome.figure(Figure::new("Redis CPU per message", redis_us(&run), "µs"));
     close(&mut outcome, &run);
     stage.cluster.order("scale workers 1")?;
-    let (run, _) = measured(&stage, LARGE)?;
+    let (run, _) = measured(stage, LARGE)?;
     let accepted = run.acked_per_second();
     outcome.figure(Figure::new("accepted, a worker storing", accepted, "/s"));
     outcome.figure(Figure::new("ack p50", run.ack.p50_ms(), "ms"));

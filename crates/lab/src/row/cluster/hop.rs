@@ -21,8 +21,8 @@ pub(super) fn hop(bench: &Bench) -> Result<Outcome> {
         load(&mut generator)?
     };
     let stage = bench.cluster(2, 1)?;
-    let direct = through(&stage, "gateway")?;
-    let balanced = through(&stage, "nginx")?;
+    let direct = through(stage, "gateway")?;
+    let balanced = through(stage, "nginx")?;
     let embedded = per_delivery(&one, &["banter"]);
     let mut outcome = Outcome::default();
     outcome.figure(Figure::new("one process, per delivery", embedded, "µs"));

@@ -149,9 +149,10 @@ impl Drop for People {
 pub(super) fn restart(bench: &Bench) -> Result<Outcome> {
     let stage = bench.cluster(2, 1)?;
     let load = "--profile rooms --users 1000 --rate 200 --warm-up 3s --duration 25s";
-    let mut people = People::come(bench, &stage, &load.split(' ').collect::<Vec<_>>())?;
     let status = stage.cluster.status()?;
-    let talk = || Ok(people.are_there()? && status.total("gateway", ACCEPTED)? > TALKING);
+    let before = status.total("gateway", ACCEPTED)?;
+    let mut people = People::come(bench, stage, &load.split(' ').collect::<Vec<_>>())?;
+    let talk = || Ok(people.are_there()? && status.total("gateway", ACCEPTED)? > before + TALKING);
     until("people talk", READY_MAX, talk)?;
     stage.cluster.order("restart gateways")?;
     let ran = people.told()?;
@@ -181,7 +182,7 @@ pub(super) fn balance(bench: &Bench) -> Result<Outcome> {
     let profile = stage.cluster.directory().join("silent.toml");
     fs::write(&profile, SILENT).context("write a profile")?;
     let profile = profile.to_string_lossy().into_owned();
-    let mut people = People::come(bench, &stage, &["--profile", &profile])?;
+    let mut people = People::come(bench, stage, &["--profile", &profile])?;
     let status = stage.cluster.status()?;
     let sockets = |status: &Status| -> Result<Vec<f64>> {
         Ok(status

@@ -24,6 +24,8 @@ const LOOKED: Duration = Duration::from_secs(3);
 const PATIENCE: Duration = Duration::from_secs(60);
 /// What is stored no faster than this is stored.
 const LULL: Duration = Duration::from_millis(300);
+/// Entries that workers store though nobody sends anything.
+const HEARTBEATS: f64 = 100.0;
 /// Shards of the log.
 const SHARDS: f64 = 16.0;
 /// Rows and batches of the bare insert.
@@ -32,19 +34,19 @@ const BARE: (u32, u32) = (2_000, 50);
 pub(super) fn worker(bench: &Bench) -> Result<Outcome> {
     let stage = bench.cluster(2, 0)?;
     let mut outcome = Outcome::default();
-    behind(&stage, BEHIND[0], &mut outcome)?;
-    let bare = bare(&stage)?;
-    let one = caught_up(&stage, 1, &mut outcome)?;
+    behind(stage, BEHIND[0], &mut outcome)?;
+    let bare = bare(stage)?;
+    let one = caught_up(stage, 1, &mut outcome)?;
     stage.cluster.order("scale workers 0")?;
-    behind(&stage, BEHIND[1], &mut outcome)?;
-    let two = caught_up(&stage, 2, &mut outcome)?;
+    behind(stage, BEHIND[1], &mut outcome)?;
+    let two = caught_up(stage, 2, &mut outcome)?;
     outcome.figure(Figure::new("a bare insert", bare, "rows/s"));
     let figure = Figure::new("one worker", one, "rows/s");
     outcome.figure(figure.with(Target::AtLeast(0.6 * bare, 20_000.0)));
     outcome.figure(Figure::new("one worker / bare insert", one / bare, "x"));
     outcome.figure(Figure::new("two workers", two, "rows/s"));
     stage.cluster.order("scale workers 1")?;
-    added(&stage, &mut outcome)?;
+    added(stage, &mut outcome)?;
     Ok(outcome)
 }
 
@@ -68,7 +70,7 @@ fn caught_up(stage: &Stage, workers: u32, outcome: &mut Outcome) -> Result<f64> 
     let (mut stored, mut at) = (first, begun);
     until("nothing waits any more", PATIENCE, || {
         let now = status.total("worker", PERSISTED)?;
-        if now > stored {
+        if now > stored + HEARTBEATS {
             (stored, at) = (now, Instant::now());
         }
         // A worker that is behind stores something between any two looks.
@@ -140,8 +142,9 @@ fn added(stage: &Stage, outcome: &mut Outcome) -> Result<()> {
     let look = |status: &Status| rate(status, "worker", PERSISTED, LOOKED);
     let (run, (before, after, took)) = meanwhile(&mut generator, &load, || {
         let alone = stage.cluster.status()?;
+        let before = alone.total("gateway", ACCEPTED)?;
         until("people talk", PATIENCE, || {
-            Ok(alone.total("gateway", ACCEPTED)? > 0.0)
+            Ok(alone.total("gateway", ACCEPTED)? > before)
         })?;
         let before = look(&alone)?;
         stage.cluster.order("scale workers 2")?;

@@ -16,6 +16,7 @@ use tokio::task::JoinSet;
 
 use self::outbox::Outbox;
 use self::work::Done;
+use super::Hearing;
 use super::follower::Follower;
 use super::inbox::{Arrival, Counts};
 use super::link::Link;
@@ -43,6 +44,7 @@ const UNNOTICED: Duration = Duration::from_secs(30);
 /// See the module.
 pub(super) struct Driver {
     redis: Redis,
+    hearing: Hearing,
     reader: Reader,
     topics: Arc<Topics>,
     counts: Arc<Counts>,
@@ -68,16 +70,16 @@ pub(super) struct Driver {
 
 impl Driver {
     pub(super) fn new(
-        redis: Redis,
+        (redis, hearing): (Redis, Hearing),
         reader: Reader,
-        topics: &Arc<Topics>,
-        counts: &Arc<Counts>,
+        (topics, counts): (&Arc<Topics>, &Arc<Counts>),
         lag: watch::Sender<Duration>,
         events: mpsc::Sender<Event>,
     ) -> Self {
         let now = Instant::now();
         Self {
             redis,
+            hearing,
             reader,
             topics: Arc::clone(topics),
             counts: Arc::clone(counts),

@@ -96,8 +96,10 @@ impl Inbox {
     /// Takes what the connection's reader has read.
     pub(super) fn push(&self, push: PushInfo) {
         match push.kind {
-            PushKind::Message => {
-                let mut data = push.data.into_iter();
+            PushKind::Message | PushKind::PMessage => {
+                // A pattern stands before what it has matched.
+                let pattern = usize::from(push.kind == PushKind::PMessage);
+                let mut data = push.data.into_iter().skip(pattern);
                 if let (Some(Value::BulkString(topic)), Some(Value::BulkString(payload))) =
                     (data.next(), data.next())
                 {

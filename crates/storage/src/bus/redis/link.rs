@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use redis::AsyncConnectionConfig;
 
+use super::Hearing;
 use super::inbox::{Counts, Inbox};
 use super::payload;
 use crate::bus::Topic;
@@ -38,6 +39,7 @@ pub(super) enum Order {
 pub(super) struct Link {
     pub(super) inbox: Arc<Inbox>,
     connection: Connection,
+    hearing: Hearing,
     /// What Redis is to be told, in this order and one at a time.
     orders: VecDeque<Order>,
     is_busy: bool,
@@ -55,7 +57,7 @@ struct Probe {
 
 impl Link {
     /// Connects.
-    pub(super) async fn open(redis: &Redis, counts: Arc<Counts>) -> Result<Self> {
+    pub(super) async fn open(redis: &Redis, counts: Arc<Counts>, hearing: Hearing) -> Result<Self> {
         let inbox = Arc::new(Inbox::new(counts));
         let receiver = Arc::clone(&inbox);
         let config = AsyncConnectionConfig::new()
@@ -69,6 +71,7 @@ impl Link {
         Ok(Self {
             inbox,
             connection,
+            hearing,
             orders: VecDeque::from([Order::SubscribeOwn]),
             is_busy: false,
             probe: Probe {
@@ -98,17 +101,30 @@ impl Link {
         }
         let order = self.orders.pop_front()?;
         self.is_busy = true;
-        let names = match &order {
+        let everything = self.hearing == Hearing::Everything;
+        let names: Vec<String> = match &order {
             Order::Subscribe(topics) | Order::Unsubscribe(topics) => {
-                topics.iter().map(|topic| payload::name(*topic)).collect()
+                // All channels are heard already.
+                let named = topics.iter().filter(|topic| match topic {
+                    Topic::Channel(_) => !everything,
+                    Topic::User(_) => true,
+                });
+                named.map(|topic| payload::name(*topic)).collect()
             }
             Order::SubscribeOwn => vec![payload::EPOCHS.to_owned(), self.probe.topic.clone()],
         };
         let leaves = matches!(order, Order::Unsubscribe(_));
+        let all = everything && matches!(order, Order::SubscribeOwn);
         let mut connection = self.connection.inner();
         let carry_out = async move {
             let told = async {
+                if all {
+                    connection
+                        .psubscribe([payload::CHANNEL, b"*"].concat())
+                        .await?;
+                }
                 match leaves {
+                    _ if names.is_empty() => Ok(()),
                     true => connection.unsubscribe(names).await,
                     false => connection.subscribe(names).await,
                 }

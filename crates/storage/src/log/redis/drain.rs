@@ -10,7 +10,6 @@ mod lease;
 mod store;
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use banter_protocol::entry::{Entry, Kind};
@@ -27,10 +26,8 @@ use crate::error::Result;
 use crate::postgres::Postgres;
 use crate::redis::{Call, Redis};
 
-/// Entries of one batch: some 20 ms of the database's work.
-const BATCH: usize = 500;
-/// The same when more is waiting: the cost of a transaction is shared by more.
-const BATCH_BEHIND: usize = 2_000;
+/// Entries of one batch: some 20 ms of work, and what a transaction costs is nothing beside it.
+pub const BATCH: usize = 2_000;
 /// Bytes that a batch takes from one shard, within one message of the largest size.
 const BATCH_BYTES: usize = 4 * 1024 * 1024;
 /// Channels of a shard that are looked at for a batch.
@@ -48,7 +45,7 @@ pub struct Drain {
     log: RedisLog,
     postgres: Postgres,
     leases: Leases,
-    behind: AtomicBool,
+    batch: usize,
 }
 
 /// What one step did.
@@ -87,6 +84,25 @@ impl Rejects {
     }
 }
 
+impl Progress {
+    /// Two steps at the same time.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        Self {
+            rows: self.rows + other.rows,
+            replayed: self.replayed + other.replayed,
+            rejected: Rejects {
+                unreadable: self.rejected.unreadable + other.rejected.unreadable,
+                number_taken: self.rejected.number_taken + other.rejected.number_taken,
+                sent_before: self.rejected.sent_before + other.rejected.sent_before,
+            },
+            fenced: self.fenced + other.fenced,
+            behind: self.behind || other.behind,
+            oldest_age: self.oldest_age.max(other.oldest_age),
+        }
+    }
+}
+
 /// A channel that waits, as a look at it found it.
 struct Waiting {
     channel: ChannelId,
@@ -102,7 +118,7 @@ impl Drain {
             log: RedisLog::new(redis.clone(), postgres.clone()),
             postgres,
             leases: Leases::new(redis, worker),
-            behind: AtomicBool::new(false),
+            batch: BATCH,
         }
     }
 
@@ -110,6 +126,15 @@ impl Drain {
     #[must_use]
     pub const fn log(&self) -> &RedisLog {
         &self.log
+    }
+
+    /// The same worker, which takes so many entries at most at a time, at least 1.
+    #[must_use]
+    pub fn batches_of(self, entries: usize) -> Self {
+        Self {
+            batch: entries.max(1),
+            ..self
+        }
     }
 
     /// Takes, keeps and gives back leases, so that all workers hold about as many. To be called
@@ -159,12 +184,7 @@ impl Drain {
         let Some(oldest) = waiting.iter().map(|it| it.since_ms).min() else {
             return Ok(None);
         };
-        let limit = match self.behind.load(Ordering::Relaxed) {
-            true => BATCH_BEHIND,
-            false => BATCH,
-        };
-        let (chosen, behind) = choose(waiting, limit);
-        self.behind.store(behind, Ordering::Relaxed);
+        let (chosen, behind) = choose(waiting, self.batch);
         let Some(taken) = self.take(&era, &chosen).await? else {
             return Ok(None);
         };

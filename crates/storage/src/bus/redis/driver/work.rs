@@ -31,7 +31,8 @@ impl Driver {
     pub(super) fn connect(&mut self) {
         self.is_connecting = true;
         let (redis, counts) = (self.redis.clone(), Arc::clone(&self.counts));
-        self.spawn(async move { Done::Connect(Link::open(&redis, counts).await) });
+        let hearing = self.hearing;
+        self.spawn(async move { Done::Connect(Link::open(&redis, counts, hearing).await) });
     }
 
     pub(super) fn give_order(&mut self) {

@@ -36,7 +36,7 @@ observe:
 
 test:
 	@scripts/install.sh test
-	@echo 'Testing: the first time some 15 minutes on 2 cores, afterwards 8.' >&2
+	@echo 'Testing: the first time some 20 minutes on 2 cores, afterwards 11.' >&2
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	npm --prefix web --silent test

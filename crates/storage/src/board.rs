@@ -6,15 +6,13 @@ use std::time::Duration;
 use redis::Value;
 
 use crate::error::Result;
-use crate::gossip::now_ms;
 use crate::redis::{Redis, text};
+use crate::roll::{Roll, millis};
 
-/// The processes, by the time they wrote last.
-const INDEX: &str = "board";
+/// The processes that write.
+const ROLL: Roll = Roll("board");
 /// There while somebody looks.
 const ASKED: &str = "board:asked";
-/// How long a note counts.
-const LIFE: Duration = Duration::from_secs(5);
 /// How long notes are written after somebody has looked last.
 const INTEREST: Duration = Duration::from_secs(15);
 
@@ -59,17 +57,9 @@ impl Board {
     pub async fn post(&self, note: &str) -> Result<()> {
         let connection = self.redis.connection().await?;
         let mut write = redis::pipe();
-        write.cmd("SET").arg(key_of(&self.process)).arg(note);
-        write.arg("PX").arg(millis(LIFE));
-        // The server's own time is not asked: the score only tells which entries are very old.
-        let now = now_ms();
-        write.cmd("ZADD").arg(INDEX).arg(now).arg(&self.process);
-        let long_ago = now.saturating_sub(100 * millis(LIFE));
-        write
-            .cmd("ZREMRANGEBYSCORE")
-            .arg(INDEX)
-            .arg(0)
-            .arg(long_ago);
+        write.cmd("SET").arg(ROLL.key(&self.process)).arg(note);
+        write.arg("PX").arg(ROLL.life_ms());
+        ROLL.enter(&mut write, &self.process);
         self.redis.round(&connection, &write).await.map(|_| ())
     }
 
@@ -82,24 +72,16 @@ impl Board {
         let mut ask = redis::pipe();
         ask.cmd("SET").arg(ASKED).arg(1);
         ask.arg("PX").arg(millis(INTEREST)).arg("GET");
-        ask.cmd("ZRANGE").arg(INDEX).arg(0).arg(-1);
+        ROLL.ask(&mut ask);
         let mut answers = self.redis.round(&connection, &ask).await?.into_iter();
         let mut next = || {
             let answer = answers.next().unwrap_or_default();
             self.redis.checked(&connection, answer)
         };
         let is_first = next()? == Value::Nil;
-        let Value::Array(known) = next()? else {
-            return Ok(Look {
-                notes: Vec::new(),
-                is_first,
-            });
-        };
-        let others = known.iter().filter_map(text);
-        let others = others.filter(|it| *it != self.process);
         let mut read = redis::pipe();
-        for process in others {
-            read.cmd("GET").arg(key_of(&process));
+        for other in ROLL.others(&next()?, &self.process) {
+            read.cmd("GET").arg(other);
         }
         let answers = self.redis.round(&connection, &read).await?;
         Ok(Look {
@@ -107,12 +89,4 @@ impl Board {
             is_first,
         })
     }
-}
-
-fn key_of(process: &str) -> String {
-    format!("board:{process}")
-}
-
-fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

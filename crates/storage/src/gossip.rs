@@ -4,17 +4,15 @@
 //! but how evenly the sockets are spread.
 
 use std::collections::HashMap;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use redis::Value;
 
 use crate::error::Result;
 use crate::redis::{Redis, text};
+use crate::roll::Roll;
 
-/// The index: processes by the time they were heard of last.
-const INDEX: &str = "gossip";
-/// How long a process counts after its last word.
-const LIFE: Duration = Duration::from_secs(5);
+/// The processes that tell.
+const ROLL: Roll = Roll("gossip");
 
 /// How a gateway stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -49,40 +47,25 @@ impl Gossip {
     /// [`crate::Error::Unavailable`].
     pub async fn exchange(&self, own: Standing) -> Result<Vec<Standing>> {
         let connection = self.redis.connection().await?;
-        let now = now_ms();
-        let life = u64::try_from(LIFE.as_millis()).unwrap_or(u64::MAX);
-        let key = key_of(&self.process);
+        let key = ROLL.key(&self.process);
         let mut tell = redis::pipe();
         tell.cmd("HSET").arg(&key).arg("sockets").arg(own.sockets);
         tell.arg("opened").arg(own.opened);
         tell.arg("ready").arg(u8::from(own.ready));
         tell.arg("millicores").arg(own.millicores);
-        tell.cmd("PEXPIRE").arg(&key).arg(life);
-        tell.cmd("ZADD").arg(INDEX).arg(now).arg(&self.process);
-        // Clocks may differ: the hashes tell who is there, the index only where to look.
-        let long_ago = now.saturating_sub(100 * life);
-        tell.cmd("ZREMRANGEBYSCORE").arg(INDEX).arg(0).arg(long_ago);
-        tell.cmd("ZRANGE").arg(INDEX).arg(0).arg(-1);
+        tell.cmd("PEXPIRE").arg(&key).arg(ROLL.life_ms());
+        ROLL.enter(&mut tell, &self.process);
+        ROLL.ask(&mut tell);
         let mut answers = self.redis.round(&connection, &tell).await?;
         let known = answers.pop().unwrap_or_default();
-        let Value::Array(known) = self.redis.checked(&connection, known)? else {
-            return Ok(Vec::new());
-        };
-        let others = known
-            .iter()
-            .filter_map(text)
-            .filter(|it| *it != self.process);
+        let known = self.redis.checked(&connection, known)?;
         let mut hear = redis::pipe();
-        for process in others {
-            hear.cmd("HGETALL").arg(key_of(&process));
+        for other in ROLL.others(&known, &self.process) {
+            hear.cmd("HGETALL").arg(other);
         }
         let answers = self.redis.round(&connection, &hear).await?;
         Ok(answers.iter().filter_map(standing).collect())
     }
-}
-
-fn key_of(process: &str) -> String {
-    format!("gossip:{process}")
 }
 
 /// `None`: the process is gone.
@@ -100,11 +83,4 @@ fn standing(answer: &Value) -> Option<Standing> {
         ready: *fields.get("ready")? == 1,
         millicores: *fields.get("millicores")?,
     })
-}
-
-pub(crate) fn now_ms() -> u64 {
-    let since = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }

@@ -40,4 +40,6 @@ pub mod board;
 
 pub mod gossip;
 
+mod roll;
+
 pub mod heartbeat;

@@ -334,7 +334,7 @@ impl<'d> Prepared<'d> {
         }
         progress.rows = batch.kept().count();
         progress.replayed = batch.replayed;
-        progress.rejected = batch.rejected;
+        progress.rejected = batch.rejects();
         progress.fenced = batch.fenced().count();
         let mut stored = BTreeMap::<Shard, Stored>::new();
         for taken in batch.kept() {

@@ -86,20 +86,11 @@ impl Taken {
 pub(super) struct Batch {
     taken: Vec<Taken>,
     pub(super) replayed: usize,
-    pub(super) rejected: Rejects,
 }
 
 impl Batch {
     pub(super) const fn new(taken: Vec<Taken>) -> Self {
-        Self {
-            taken,
-            replayed: 0,
-            rejected: Rejects {
-                unreadable: 0,
-                number_taken: 0,
-                sent_before: 0,
-            },
-        }
+        Self { taken, replayed: 0 }
     }
 
     /// What is in the database now.
@@ -134,11 +125,11 @@ impl Batch {
                 Err(error) => return Err(error),
             }
         }
-        self.rejected = self.rejects();
         Ok(())
     }
 
-    fn rejects(&self) -> Rejects {
+    /// What could not be stored, and why.
+    pub(super) fn rejects(&self) -> Rejects {
         let mut rejects = Rejects::default();
         for reason in self.kept().filter_map(|taken| taken.rejected.as_ref()) {
             match reason {

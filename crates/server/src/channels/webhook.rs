@@ -60,18 +60,18 @@ impl WebhookGate {
     }
 
     fn make(&self, peer: Peer) -> Result<(), Problem> {
-        if peer.exempt {
+        let Some(address) = peer.counted() else {
             return Ok(());
-        }
-        let taken = self.makers.take(peer.address, crate::clock::now_ms());
+        };
+        let taken = self.makers.take(address, crate::clock::now_ms());
         taken.map_err(|wait| Problem::from(Code::TooManyRequests).retry_after(wait))
     }
 
     fn knock(&self, app: &App, peer: Peer) -> Result<(), Problem> {
-        if peer.exempt {
+        let Some(address) = peer.counted() else {
             return Ok(());
-        }
-        let taken = self.addresses.take(peer.address, Instant::now());
+        };
+        let taken = self.addresses.take(address, Instant::now());
         taken.map_err(|wait| {
             app.metrics.limited("address_webhooks");
             Problem::from(Code::TooManyRequests).retry_after(wait)

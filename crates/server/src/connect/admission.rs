@@ -71,26 +71,22 @@ impl Admissions {
     /// # Errors
     /// Which limit is in the way, and for how long.
     pub fn upgrade(&self, peer: Peer, now: Instant) -> Result<Place, Crowded> {
-        if peer.exempt {
+        let Some(address) = peer.counted() else {
             return Ok(self.place(Holder::Exempt));
-        }
-        let taken = self.shared.upgrades.take(peer.address, now);
+        };
+        let taken = self.shared.upgrades.take(address, now);
         taken.map_err(|wait| Crowded {
             scope: "address_upgrades",
             wait,
         })?;
         let mut addresses = lock(&self.shared.addresses);
-        if !count(
-            &mut addresses,
-            peer.address,
-            self.shared.sockets_per_address,
-        ) {
+        if !count(&mut addresses, address, self.shared.sockets_per_address) {
             return Err(Crowded {
                 scope: "address_sockets",
                 wait: Duration::from_secs(5),
             });
         }
-        Ok(self.place(Holder::Address(peer.address)))
+        Ok(self.place(Holder::Address(address)))
     }
 
     /// A place among a user's sockets; `None`: there are as many as one may have.

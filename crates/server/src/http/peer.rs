@@ -34,6 +34,11 @@ impl Peer {
             exempt: address.is_loopback(),
         }
     }
+
+    /// The address whose limits count; `None`: none does.
+    pub fn counted(self) -> Option<IpAddr> {
+        (!self.exempt).then_some(self.address)
+    }
 }
 
 /// The last untrusted address that trusted proxies vouch for; where all are trusted, the first.

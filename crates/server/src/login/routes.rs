@@ -121,7 +121,7 @@ async fn register(
     let (username, password) = (&form.username, &form.password);
     let issued = app
         .login
-        .register(username, password, counted(peer), clock::now())
+        .register(username, password, peer.counted(), clock::now())
         .await?;
     let keeping = form.session.unwrap_or_default();
     Ok((StatusCode::CREATED, tokens(&app, issued, keeping)).into_response())
@@ -154,7 +154,7 @@ async fn log_in(
     let (username, password) = (&form.username, &form.password);
     let issued = app
         .login
-        .log_in(username, password, counted(peer), clock::now())
+        .log_in(username, password, peer.counted(), clock::now())
         .await?;
     let keeping = form.session.unwrap_or_default();
     Ok(tokens(&app, issued, keeping).into_response())
@@ -257,11 +257,6 @@ fn comes_from_our_page(app: &AuthApp, headers: &HeaderMap) -> bool {
     origin
         .to_str()
         .is_ok_and(|origin| app.allows_origin(origin, host))
-}
-
-/// The address whose limit counts.
-fn counted(peer: Peer) -> Option<std::net::IpAddr> {
-    (!peer.exempt).then_some(peer.address)
 }
 
 fn cookie(app: &AuthApp) -> RefreshCookie {

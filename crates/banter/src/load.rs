@@ -189,16 +189,7 @@ impl Load {
         let screen = Screen::new();
         let mut runs = Vec::new();
         for load in loads {
-            let mut set = self.target.set(load.users, &screen)?;
-            for fault in &self.fault {
-                set.knows(fault)?;
-            }
-            screen.says(&text::plan(&load));
-            let outcome = load.run(&set.stage, &mut set.roster, &|progress| {
-                screen.show(&progress);
-            });
-            let outcome = set.end(outcome)?;
-            screen.clear();
+            let outcome = self.target.put(&load, &screen)?;
             print(text::outcome(&outcome).as_bytes())?;
             runs.push(outcome);
             // After every run: one that is cut short leaves what was found.

@@ -1,9 +1,13 @@
 //! A cluster that is measured: started, asked and ordered about as an operator does it.
 
+mod console;
+
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{BufRead as _, BufReader, Write as _};
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::channel;
@@ -13,6 +17,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use rustix::process::Pid;
 use serde::Deserialize;
 
+pub(crate) use self::console::Console;
 use crate::process::Server;
 use crate::scrape::Scrape;
 use crate::service::unlimit;
@@ -23,8 +28,6 @@ const READY_MAX: Duration = Duration::from_secs(180);
 const STOP_MAX: Duration = Duration::from_secs(150);
 /// How often it is asked whether something has come to pass.
 const POLL: Duration = Duration::from_millis(50);
-/// How long Redis may take to answer.
-const REDIS_MAX: Duration = Duration::from_secs(5);
 
 /// A running cluster. Dropped, it is stopped.
 #[derive(Debug)]
@@ -32,6 +35,7 @@ pub struct Cluster {
     supervisor: Child,
     binary: PathBuf,
     directory: PathBuf,
+    log: PathBuf,
 }
 
 /// What a cluster tells of itself.
@@ -65,25 +69,30 @@ pub struct Process {
 }
 
 impl Cluster {
-    /// Starts one in a directory with so many gateways and workers, and waits until everything is
-    /// ready. What it says goes to `cluster.log` there.
+    /// Starts one in a directory, of the size that flags such as `--gateways 4` say, and waits
+    /// until everything is ready. What it says goes to `log`. It ends when this process does,
+    /// whatever becomes of it.
     ///
     /// # Errors
     /// It does not start.
-    pub fn start(binary: &Path, directory: &Path, gateways: u32, workers: u32) -> Result<Self> {
-        let log = directory.join("cluster.log");
+    pub fn start(
+        binary: &Path,
+        directory: &Path,
+        log: &Path,
+        size: impl IntoIterator<Item = impl AsRef<OsStr>>,
+    ) -> Result<Self> {
         let mut command = Command::new(binary);
         unlimit(&mut command);
         command
             .args(["cluster", "up", "--until-input-ends"])
-            .args(["--listen", "127.0.0.1:0"])
-            .args(["--gateways", &gateways.to_string()])
-            .args(["--workers", &workers.to_string()])
-            .arg("--data-dir")
+            .args(["--listen", "127.0.0.1:0", "--data-dir"])
             .arg(directory)
+            .args(size)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
-            .stderr(File::create(&log).with_context(|| format!("write {}", log.display()))?);
+            .stderr(File::create(log).with_context(|| format!("write {}", log.display()))?)
+            // A Ctrl-C is for whoever started it.
+            .process_group(0);
         let mut supervisor = command
             .spawn()
             .with_context(|| format!("start {}", binary.display()))?;
@@ -100,12 +109,19 @@ impl Cluster {
             supervisor,
             binary: binary.to_owned(),
             directory: directory.to_owned(),
+            log: log.to_owned(),
         };
         if told.recv_timeout(READY_MAX) != Ok(true) {
-            let said = fs::read_to_string(log).unwrap_or_default();
-            bail!("the cluster did not start: {}", said.trim());
+            bail!("the cluster did not start: {}", cluster.last_words());
         }
         Ok(cluster)
+    }
+
+    fn last_words(&self) -> String {
+        let text = fs::read_to_string(&self.log).unwrap_or_default();
+        let last = text.lines().rev().find(|line| !line.trim().is_empty());
+        let last = last.unwrap_or("it said nothing");
+        last.trim_start_matches("banter: ").to_owned()
     }
 
     /// Where it keeps everything.
@@ -192,23 +208,11 @@ impl Cluster {
     /// # Errors
     /// It does not answer, or not with such a field.
     pub fn redis_memory(&self, field: &str) -> Result<f64> {
-        let url = self.setting("log", "url")?;
-        let parts = url
-            .strip_prefix("redis://:")
-            .and_then(|rest| rest.split_once('@'));
-        let (password, address) = parts.context("understand the URL of Redis")?;
-        let mut stream = TcpStream::connect(address).context("connect to Redis")?;
-        stream.set_read_timeout(Some(REDIS_MAX))?;
-        stream.write_all(format!("AUTH {password}\r\nINFO memory\r\n").as_bytes())?;
-        for line in BufReader::new(stream).lines() {
-            let line = line.context("read what Redis says")?;
-            if let Some((found, value)) = line.split_once(':')
-                && found == field
-            {
-                return value.trim().parse().context("read what Redis says");
-            }
-        }
-        bail!("Redis does not tell its {field}")
+        let told = Console::of(self)?.ask(&["INFO", "memory"])?;
+        let mut fields = told.lines().filter_map(|line| line.split_once(':'));
+        let found = fields.find(|(name, _)| *name == field);
+        let (_, value) = found.with_context(|| format!("Redis does not tell its {field}"))?;
+        value.trim().parse().context("read what Redis says")
     }
 
     /// Has `psql` do what a script says on the cluster's database; gives what it prints.
@@ -249,7 +253,7 @@ impl Cluster {
     /// It does not end, or not well.
     pub fn stop(mut self) -> Result<()> {
         let status = self.end()?;
-        ensure!(status, "the cluster ended badly");
+        ensure!(status, "the cluster ended badly: {}", self.last_words());
         Ok(())
     }
 
@@ -263,7 +267,7 @@ impl Cluster {
             }
             std::thread::sleep(Duration::from_millis(20));
         }
-        bail!("the cluster does not end")
+        bail!("the cluster does not end; see {}", self.log.display())
     }
 }
 

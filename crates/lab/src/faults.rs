@@ -6,7 +6,6 @@
 //! saw everything in one order, all went on by itself, and nothing went wrong for people that has
 //! to go on meanwhile.
 
-mod console;
 mod found;
 mod scenario;
 mod trial;
@@ -30,9 +29,8 @@ pub use self::scenario::{ALL, Scenario};
 
 /// What people do meanwhile.
 const PEOPLE: &str = include_str!("../profiles/faults.toml");
-/// Gateways and workers of the cluster.
-const GATEWAYS: u32 = 2;
-const WORKERS: u32 = 2;
+/// How large the cluster is.
+const SIZE: [&str; 4] = ["--gateways", "2", "--workers", "2"];
 /// How long the cluster may take, after the load, until every process is ready and all is stored.
 const SETTLE_MAX: Duration = Duration::from_secs(60);
 
@@ -98,7 +96,7 @@ impl<'a> Faults<'a> {
         let dir = self.dir.join(format!("cluster-{}", self.clusters));
         (self.say)(&format!("starting a cluster in {}", dir.display()));
         std::fs::create_dir_all(&dir).with_context(|| format!("make {}", dir.display()))?;
-        let cluster = Cluster::start(&self.program, &dir, GATEWAYS, WORKERS)?;
+        let cluster = Cluster::start(&self.program, &dir, &dir.join("cluster.log"), SIZE)?;
         let roster = Roster::open(&dir.join("load.json"))?;
         Ok(Ground { cluster, roster })
     }

@@ -1,7 +1,9 @@
 //! Figures, targets, and what to make of them.
 
 use std::fmt::{self, Write as _};
+use std::path::Path;
 
+use anyhow::{Context as _, Result};
 use serde::Serialize;
 
 use crate::process::Cost;
@@ -15,6 +17,16 @@ pub enum Target {
     AtMost(f64, f64),
     /// No less than this; further on, no less than that.
     AtLeast(f64, f64),
+}
+
+/// Writes what was found so far, as JSON. To be done after every row or scenario: a run that is cut
+/// short leaves what it found.
+///
+/// # Errors
+/// The file cannot be written.
+pub fn write(file: &Path, found: &serde_json::Value) -> Result<()> {
+    let text = serde_json::to_vec_pretty(found).context("write what was found")?;
+    std::fs::write(file, text).with_context(|| format!("write {}", file.display()))
 }
 
 /// One measured figure.

@@ -184,7 +184,9 @@ impl Seeds {
             keep: self.keep,
         };
         fs::create_dir_all(directory.path()).context("make a directory")?;
-        let cluster = Cluster::start(&self.binary, directory.path(), 2, 1)?;
+        let log = directory.path().join("cluster.log");
+        let size = ["--gateways", "2", "--workers", "1"];
+        let cluster = Cluster::start(&self.binary, directory.path(), &log, size)?;
         let balancer = cluster.status()?.addresses("nginx").first().copied();
         let roster = people(balancer.context("find NGINX")?)?;
         Ok((cluster, roster, directory))

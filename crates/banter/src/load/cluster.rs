@@ -1,17 +1,13 @@
 //! The cluster that a load is put on: one that runs on this machine, or one that is started for it.
 
-use std::fs::File;
-use std::io::{BufRead as _, BufReader};
-use std::os::unix::process::CommandExt as _;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
+use banter_lab::cluster::Cluster;
 use banter_lab::load::queue::{AskQueue, Depth};
 use banter_lab::load::watch::Watched;
-use banter_lab::service;
 use banter_server::Settings;
 use banter_storage::log::queue;
 use clap::Args;
@@ -19,11 +15,6 @@ use clap::Args;
 use crate::cluster::{self, Directory, Role, Status};
 use crate::usage::Wrong;
 use crate::{data_dir, database, run_async};
-
-/// How long a cluster may take to drain and end: gateways, then a database.
-const STOP_MAX: Duration = Duration::from_secs(120);
-/// How often it is looked whether it has.
-const STOP_POLL: Duration = Duration::from_millis(20);
 
 /// How large a cluster is that is started.
 #[derive(Debug, Args)]
@@ -84,84 +75,15 @@ pub(super) fn find(named: Option<&Path>) -> Result<(Directory, bool)> {
     Ok((directory, runs))
 }
 
-/// A cluster that was started to be measured. Dropped, it drains and ends.
-#[derive(Debug)]
-pub(super) struct Started {
-    child: Child,
-    log: PathBuf,
-}
-
-impl Started {
-    /// Starts one in this directory, with no limit that is not under test, and waits until people
-    /// can come. It ends when this process does, whatever becomes of it.
-    ///
-    /// # Errors
-    /// What it says of why it cannot.
-    pub(super) fn start(program: &Path, directory: &Directory, size: &Size) -> Result<Self> {
-        data_dir::keep_private();
-        directory.create()?;
-        let log = directory.log("supervisor");
-        let errors = File::create(&log);
-        let errors = errors.with_context(|| format!("cannot write {}", log.display()))?;
-        let mut command = Command::new(program);
-        service::unlimit(&mut command);
-        let mut child = command
-            .args(["cluster", "up", "--until-input-ends"])
-            .args(["--listen", "127.0.0.1:0", "--data-dir"])
-            .arg(directory.root())
-            .args(size.arguments())
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(errors)
-            // A Ctrl-C is for whoever started it.
-            .process_group(0)
-            .spawn()
-            .context("start a cluster")?;
-        let stdout = child.stdout.take().context("hear the cluster")?;
-        let started = Self { child, log };
-        let mut greeting = String::new();
-        // Nothing more is said there.
-        let heard = BufReader::new(stdout).read_line(&mut greeting);
-        if heard.is_ok() && !greeting.is_empty() {
-            return Ok(started);
-        }
-        bail!("the cluster did not start: {}", started.last_words());
-    }
-
-    fn last_words(&self) -> String {
-        let text = std::fs::read_to_string(&self.log).unwrap_or_default();
-        let last = text.lines().rev().find(|line| !line.trim().is_empty());
-        let last = last.unwrap_or("it said nothing");
-        last.trim_start_matches("banter: ").to_owned()
-    }
-
-    /// Has it drain and end.
-    ///
-    /// # Errors
-    /// It does not, or not well.
-    pub(super) fn stop(mut self) -> Result<()> {
-        self.end()
-    }
-
-    fn end(&mut self) -> Result<()> {
-        drop(self.child.stdin.take());
-        let begun = Instant::now();
-        while begun.elapsed() < STOP_MAX {
-            match self.child.try_wait().context("watch the cluster")? {
-                Some(status) if status.success() => return Ok(()),
-                Some(_) => bail!("the cluster ended badly: {}", self.last_words()),
-                None => std::thread::sleep(STOP_POLL),
-            }
-        }
-        bail!("the cluster does not end; see {}", self.log.display())
-    }
-}
-
-impl Drop for Started {
-    fn drop(&mut self) {
-        // Whatever went wrong before is the better reason.
-        let _ = self.end();
-    }
+/// Starts a cluster in this directory to be measured, with no limit that is not under test.
+///
+/// # Errors
+/// What it says of why it cannot.
+pub(super) fn start(program: &Path, directory: &Directory, size: &Size) -> Result<Cluster> {
+    data_dir::keep_private();
+    directory.create()?;
+    let log = directory.log("supervisor");
+    Cluster::start(program, directory.root(), &log, size.arguments())
 }
 
 /// Refuses a size for a cluster that runs already.

@@ -57,17 +57,8 @@ impl Soak {
         load.check_descriptors()?;
         let circumstances = Circumstances::now()?;
         let screen = Screen::new();
-        let mut set = self.target.set(load.users, &screen)?;
-        for fault in &self.fault {
-            set.knows(fault)?;
-        }
-        screen.says(&text::plan(&load));
-        let outcome = load.run(&set.stage, &mut set.roster, &|progress| {
-            screen.show(&progress);
-        });
-        let mut outcome = set.end(outcome)?;
+        let mut outcome = self.target.put(&load, &screen)?;
         outcome.follow();
-        screen.clear();
         print(text::outcome(&outcome).as_bytes())?;
         let report = circumstances.report(vec![outcome]);
         self.files.write(&report)?;

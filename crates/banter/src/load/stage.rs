@@ -6,10 +6,13 @@ use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context as _, Result};
+use banter_lab::cluster::Cluster;
 use banter_lab::load::fault::{Fault, Harm};
+use banter_lab::load::outcome::Outcome;
 use banter_lab::load::roster::Roster;
-use banter_lab::load::run::{Accounts, Stage};
+use banter_lab::load::run::{Accounts, Load, Stage};
 use banter_lab::load::target::Server;
+use banter_lab::load::text;
 use banter_lab::load::watch::Watched;
 use banter_lab::process::raise_descriptors;
 use banter_lab::service::Service;
@@ -68,7 +71,7 @@ pub(crate) struct Set {
 enum Own {
     Nothing,
     Server(Service),
-    Cluster(cluster::Started),
+    Cluster(Cluster),
 }
 
 /// A directory that is removed in the end.
@@ -95,6 +98,24 @@ impl Target {
             return Err(Wrong(which.to_owned()));
         }
         Ok(())
+    }
+
+    /// Puts a load on it, with its faults, and ends what was started for it.
+    ///
+    /// # Errors
+    /// The load cannot be put: there is no verdict.
+    pub(super) fn put(&self, load: &Load, screen: &Screen) -> Result<Outcome> {
+        let mut set = self.set(load.users, screen)?;
+        for fault in &load.faults {
+            set.knows(fault)?;
+        }
+        screen.says(&text::plan(load));
+        let outcome = load.run(&set.stage, &mut set.roster, &|progress| {
+            screen.show(&progress);
+        });
+        let outcome = set.end(outcome)?;
+        screen.clear();
+        Ok(outcome)
     }
 
     /// Prepares everything for so many users.
@@ -173,7 +194,7 @@ impl Target {
             Own::Nothing
         } else {
             screen.says(&format!("starting a cluster in {root}"));
-            Own::Cluster(cluster::Started::start(&program, &directory, &self.size)?)
+            Own::Cluster(cluster::start(&program, &directory, &self.size)?)
         };
         let status = crate::cluster::status(&directory)?;
         let location = Location {

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use anyhow::{Context as _, Result, bail};
 use banter_lab::machine::Machine;
 use banter_lab::process::raise_descriptors;
-use banter_lab::report::{Outcome, Report, table};
+use banter_lab::report::{self, Outcome, Report, table};
 use banter_lab::row::{ALL, Bench, CLUSTER, Row};
 use banter_lab::seed::Seeds;
 use banter_lab::service;
@@ -88,10 +88,8 @@ fn run(arguments: &Arguments) -> Result<()> {
         say(&report.to_string());
         reports.push(report);
         if let Some(file) = &arguments.json {
-            // After every row: a run that is cut short leaves what it found.
             let all = serde_json::json!({ "version": 1, "machine": machine, "rows": reports });
-            let text = serde_json::to_vec_pretty(&all).context("write the figures")?;
-            std::fs::write(file, text).with_context(|| format!("write {}", file.display()))?;
+            report::write(file, &all)?;
         }
     }
     if arguments.markdown {

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, Result, bail};
 use banter_lab::faults::{ALL, Faults, Found, Scenario, table};
-use banter_lab::service;
+use banter_lab::{report, service};
 use clap::Parser;
 
 /// Harm a cluster under load in every way that it has to survive
@@ -70,10 +70,7 @@ fn run(arguments: &Arguments) -> Result<bool> {
         eprintln!("faults: {}: {}", scenario.name, scenario.about);
         all.push(faults.run(scenario)?);
         if let Some(file) = &arguments.json {
-            // After every one: a run that is cut short leaves what it found.
-            let found = serde_json::json!({ "version": 1, "scenarios": all });
-            let text = serde_json::to_vec_pretty(&found).context("write what was found")?;
-            std::fs::write(file, text).with_context(|| format!("write {}", file.display()))?;
+            report::write(file, &serde_json::json!({ "version": 1, "scenarios": all }))?;
         }
     }
     faults.end()?;

@@ -8,8 +8,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use rustix::process::{Pid, Signal, kill_process};
 use serde::Deserialize;
 
-use super::console::Console;
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, Console};
 use crate::load::outcome::Second;
 use crate::load::sample::{Count, Measure};
 use crate::load::watch::family;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::cluster::Cluster;
+use super::Cluster;
 
 /// How long an answer may take.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -15,11 +15,11 @@ const ANSWER_MAX: usize = 1 << 20;
 
 /// A connection to it.
 #[derive(Debug)]
-pub(super) struct Console(BufReader<TcpStream>);
+pub(crate) struct Console(BufReader<TcpStream>);
 
 impl Console {
     /// Connects to the one of this cluster.
-    pub(super) fn of(cluster: &Cluster) -> Result<Self> {
+    pub(crate) fn of(cluster: &Cluster) -> Result<Self> {
         let url = cluster.setting("log", "url")?;
         let rest = url.strip_prefix("redis://:");
         let place = rest.and_then(|rest| rest.split_once('@'));
@@ -32,7 +32,7 @@ impl Console {
     }
 
     /// Gives a command; its answer as a text.
-    pub(super) fn ask(&mut self, words: &[&str]) -> Result<String> {
+    pub(crate) fn ask(&mut self, words: &[&str]) -> Result<String> {
         let mut command = format!("*{}\r\n", words.len());
         for word in words {
             command += &format!("${}\r\n{word}\r\n", word.len());
@@ -61,7 +61,7 @@ impl Console {
     }
 
     /// Sets how much it may use, in bytes, until it is started again.
-    pub(super) fn set_memory(&mut self, bytes: f64) -> Result<()> {
+    pub(crate) fn set_memory(&mut self, bytes: f64) -> Result<()> {
         self.ask(&["CONFIG", "SET", "maxmemory", &format!("{bytes:.0}")])?;
         Ok(())
     }

@@ -31,8 +31,17 @@ fn unhurried(kind: Kind) -> Fixture {
         .start()
 }
 
+#[track_caller]
 fn number(value: &Value) -> u64 {
     value.as_u64().expect("a number")
+}
+
+/// The number of an entry.
+#[track_caller]
+fn seq_of(frame: &Value) -> u64 {
+    frame["seq"]
+        .as_u64()
+        .unwrap_or_else(|| panic!("no entry: {frame}"))
 }
 
 /// Fills a channel up to this number.
@@ -68,10 +77,10 @@ fn a_join_is_live_on_all_sockets_at_once(kind: Kind) {
             );
             let second = socket.expect("message");
             assert_eq!(second["seq"], sent["seq"]);
-            assert_eq!(number(&sent["seq"]), number(&joined["seq"]) + 1);
+            assert_eq!(seq_of(&sent), seq_of(&joined) + 1);
             socket.tell(&channel, &fresh_id(), &words("and may send"));
         }
-        sockets[0].until(|frame| number(&frame["seq"]) == number(&sent["seq"]) + 2);
+        sockets[0].until(|frame| seq_of(frame) == seq_of(&sent) + 2);
         bob.leave(&channel);
         for socket in &mut sockets {
             socket.until(|frame| frame["type"] == "left");
@@ -174,7 +183,7 @@ fn ten_thousand_missed_are_replayed_and_more_are_reset(kind: Kind) {
     let [ann, bob] = chat.people(["ann", "bob"]);
     let channel = ann.create("lounge");
     let joined = bob.join(&channel);
-    let (first, epoch) = (number(&joined["seq"]), number(&joined["epoch"]));
+    let (first, epoch) = (seq_of(&joined), number(&joined["epoch"]));
     let head = first + 10_000;
     fill(&ann, &channel, head);
     let resume = |seq: u64| {
@@ -216,7 +225,7 @@ fn a_resume_meets_live_entries(kind: Kind) {
     let [ann, bob] = chat.people(["ann", "bob"]);
     let channel = ann.create("lounge");
     let joined = bob.join(&channel);
-    let (first, epoch) = (number(&joined["seq"]), number(&joined["epoch"]));
+    let (first, epoch) = (seq_of(&joined), number(&joined["epoch"]));
     fill(&ann, &channel, first + 3_000);
     let talker = Talker::start(&ann, &[&channel], Manner::talks(32));
     for _ in 0..10 {
@@ -226,7 +235,7 @@ fn a_resume_meets_live_entries(kind: Kind) {
         let (mut socket, welcome) = bob.resume(&position);
         let until = number(&welcome["channels"][&channel]["seq"]) + 200;
         for seq in from + 1..=until {
-            assert_eq!(number(&socket.next()["seq"]), seq);
+            assert_eq!(seq_of(&socket.next()), seq);
             if seq % 500 == 0 {
                 thread::sleep(Duration::from_millis(5));
             }
@@ -269,15 +278,15 @@ fn a_reader_that_stops_harms_nobody(kind: Kind) {
     let last = ended
         .frames
         .last()
-        .map_or(number(&joined["seq"]), |entry| number(&entry["seq"]));
-    for (entry, seq) in ended.frames.iter().zip(number(&joined["seq"]) + 1..) {
-        assert_eq!(number(&entry["seq"]), seq, "a gap before the close");
+        .map_or(seq_of(&joined), |entry| seq_of(entry));
+    for (entry, seq) in ended.frames.iter().zip(seq_of(&joined) + 1..) {
+        assert_eq!(seq_of(entry), seq, "a gap before the close");
     }
     talks.wait("sent everything", || talks.acked() == MESSAGES);
     let grown = chat.memory().saturating_sub(before);
     eprintln!("the server's memory: {before} KiB, and {grown} KiB more");
     assert!(grown < 12 * 1024, "{grown} KiB more");
-    let head = number(&joined["seq"]) + MESSAGES as u64;
+    let head = seq_of(&joined) + MESSAGES as u64;
     listens.wait_for(&channel, head);
     let history = audit::dense(&ann.history(&channel), 1);
     for record in [talks.finish(), listens.finish()] {
@@ -295,6 +304,6 @@ fn a_reader_that_stops_harms_nobody(kind: Kind) {
     let position = json!({channel.as_str(): {"seq": next - 1, "epoch": epoch}});
     let (mut again, _) = cleo.resume(&position);
     for seq in next..=head {
-        assert_eq!(number(&again.expect("message")["seq"]), seq);
+        assert_eq!(seq_of(&again.expect("message")), seq);
     }
 }

@@ -65,8 +65,7 @@ impl Rule {
             return 0;
         }
         // Whether a peer gets any traffic shows when there is some for it to get.
-        let mut unproved = ready().filter(|peer| peer.opened == 0);
-        if unproved.any(|peer| own.sockets > peer.sockets + 1) {
+        if own.sockets as f64 > SPARE && ready().any(|peer| peer.opened == 0) {
             self.unproved_for = self.unproved_for.saturating_add(1);
             return usize::from(self.unproved_for > PROVES_ITSELF_WITHIN);
         }
@@ -197,6 +196,7 @@ mod tests {
             ready: true,
             millicores: 0,
         };
+        assert_eq!(settled(8).moves(gateway(8), &[unproved]), 0, "not worth it");
         let mut rule = settled(4_000);
         let mut all = (0..5).map(|_| rule.moves(gateway(4_000), &[unproved]));
         assert_eq!(all.next(), Some(0), "one may come by itself");

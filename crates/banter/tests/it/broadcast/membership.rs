@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use super::{fill, number, unhurried};
+use super::{fill, number, seq_of, unhurried};
 use crate::support::audit;
 use crate::support::fixture::{Kind, for_every_kind};
 use crate::support::message::words;
@@ -90,7 +90,7 @@ fn members_come_and_go_in_a_storm(kind: Kind) {
         let his = entry["user"] == "bob";
         member |= his && entry["type"] == "joined";
         if member {
-            expected.push(number(&entry["seq"]));
+            expected.push(seq_of(entry));
         }
         member &= !(his && entry["type"] == "left");
     }
@@ -116,7 +116,7 @@ fn memberships(mut socket: Socket, channel: &str, mark: &str) -> Vec<u64> {
     while Instant::now() < until {
         match socket.hear() {
             Heard::Frame(frame) if frame["channel"] == *channel => {
-                entries.push(number(&frame["seq"]));
+                entries.push(seq_of(&frame));
             }
             Heard::Frame(frame) if frame["channel"] == *mark => {
                 if frame["type"] == "message" {
@@ -182,7 +182,7 @@ fn connections_come_and_go_in_a_storm(kind: Kind) {
     let history = ann.history(&channel);
     audit::dense(&history, 1);
     for (person, listener) in members {
-        listener.wait_for(&channel, number(&last["seq"]));
+        listener.wait_for(&channel, seq_of(&last));
         audit::memberships_are_whole(&channel, &history, &person.name, &listener.finish());
     }
     eprintln!("{} entries, {visits:?} visits", history.len());
@@ -194,14 +194,14 @@ fn visit(person: &Person, channel: &str, entries: u64) {
     socket.contract = None;
     let head = welcome["channels"].get(channel);
     // The last entry, if this is a membership; else the `left`, if one came.
-    let mut member = head.map(|head| number(&head["seq"]));
+    let mut member = head.map(|head| seq_of(head));
     for _ in 0..entries {
         let frame = match socket.hear_within(Duration::from_millis(5)) {
             Heard::Frame(frame) => frame,
             Heard::Silence => break,
             other => panic!("{other:?}"),
         };
-        let (seq, mine) = (number(&frame["seq"]), frame["user"] == person.name.as_str());
+        let (seq, mine) = (seq_of(&frame), frame["user"] == person.name.as_str());
         match member {
             Some(last) => assert_eq!(seq, last + 1, "a gap or a repeat: {frame}"),
             None => assert!(mine && frame["type"] == "joined", "no member: {frame}"),
@@ -217,7 +217,7 @@ fn who_leaves_during_a_replay_gets_it_up_to_there(kind: Kind) {
     let [ann, bob] = chat.people(["ann", "bob"]);
     let channel = ann.create("lounge");
     let joined = bob.join(&channel);
-    let (first, epoch) = (number(&joined["seq"]), number(&joined["epoch"]));
+    let (first, epoch) = (seq_of(&joined), number(&joined["epoch"]));
     // Some 9 MB: more than the kernel takes for a client that does not read.
     let sends = Manner {
         sends: 7_500,
@@ -243,7 +243,7 @@ fn who_leaves_during_a_replay_gets_it_up_to_there(kind: Kind) {
             last = left + 100;
         }
         for seq in first + 1..=last {
-            assert_eq!(number(&socket.next()["seq"]), seq);
+            assert_eq!(seq_of(&socket.next()), seq);
         }
         if comes_back {
             ann.post(&channel, "live", &words("live")).ok(201);

@@ -2,10 +2,10 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 use banter_protocol::time::Timestamp;
 use banter_storage::Database;
-use banter_storage::log::SqliteLog;
+use banter_storage::log::{RedisLog, SqliteLog};
 use clap::Args;
 
 use crate::config::Location;
@@ -15,16 +15,24 @@ use crate::{database, print, run_async};
 /// Begin anew after an older copy of the database was put back
 ///
 /// A copy takes back messages that people have seen, and would number new ones like them. In a new
-/// epoch every client notices, and reads the channels again. No server may run meanwhile.
+/// epoch every client notices, and reads the channels again. No server may run meanwhile, and no part
+/// of a cluster; what its Redis holds is of the history that the copy ended, and is thrown away.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Example:
+Example, one process:
   sqlite3 banter-data/banter.db \".backup copy.db\"    beside the running server
   ...                                               then, with the server stopped:
   rm banter-data/banter.db-wal banter-data/banter.db-shm
   cp copy.db banter-data/banter.db
   banter new-epoch
-  banter serve")]
+  banter serve
+
+Example, a cluster:
+  pg_dump -Fc banter > banter.dump                  beside the running cluster
+  ...                                               then, with all of it stopped:
+  dropdb banter && createdb -O banter banter
+  pg_restore -d banter banter.dump
+  banter new-epoch --config banter.toml")]
 pub(crate) struct NewEpoch {
     #[command(flatten)]
     location: Location,
@@ -38,14 +46,16 @@ impl NewEpoch {
     pub(crate) fn run(&self) -> Result<()> {
         let settings = self.location.load(Vec::new())?.settings;
         run_async(async {
-            let Database::Sqlite(database) = database::open_existing(&settings).await? else {
-                bail!("this is for one process with a file of its own; see docs/durability.md");
-            };
-            let _lock = Lock::take(&settings.server.data_dir)?;
             let since = SystemTime::now().duration_since(UNIX_EPOCH);
             let now_ms = since.context("the clock stands before 1970")?.as_millis();
             let now = Timestamp::from_ms(i64::try_from(now_ms)?);
-            let epoch = SqliteLog::begin_epoch(&database, now).await?;
+            let epoch = match database::open_existing(&settings).await? {
+                Database::Sqlite(database) => {
+                    let _lock = Lock::take(&settings.server.data_dir)?;
+                    SqliteLog::begin_epoch(&database, now).await?
+                }
+                Database::Postgres(database) => RedisLog::begin_epoch(&database, now).await?,
+            };
             print(format!("epoch {epoch} has begun\n").as_bytes())
         })
     }

@@ -4,7 +4,7 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::support::fixture::{Fixture, Kind};
 use crate::support::http::{Answer, Connection, Request};
@@ -260,6 +260,42 @@ fn who_comes_back_before_the_leave_is_stored_is_a_member_again() {
         assert!(again["seq"].as_u64() > first.as_u64(), "{again}");
     });
     assert_eq!(socket.find("joined")["user"], "bob");
+}
+
+/// As docs/deployment.md has it: the copy of a night is put back. What Redis still knows of the
+/// history that it ended counts no more.
+#[test]
+fn an_older_copy_of_the_database_begins_a_new_epoch() {
+    let mut chat = Fixture::of(Kind::Cluster);
+    let [ann, bob] = chat.people(["ann", "bob"]);
+    let channel = ann.create("lounge");
+    bob.join(&channel);
+    let kept = ann.post(&channel, "kept", &words("kept")).ok(201);
+    chat.stop();
+    chat.copy_database();
+    chat.start();
+    let lost = ann.post(&channel, "lost", &words("lost")).ok(201);
+    chat.stop();
+    chat.put_database_back();
+    let begun = chat.command(&["new-epoch"]).succeeded();
+    assert!(begun.ends_with("has begun\n"), "{begun}");
+    chat.start();
+    let at = |ack: &Value| json!({&channel: {"seq": ack["seq"], "epoch": ack["epoch"]}});
+    let (mut even, _) = bob.resume(&at(&kept));
+    let (mut ahead, _) = ann.resume(&at(&lost));
+    let reset = ahead.expect("reset");
+    assert_eq!(
+        (&reset["reason"], &reset["seq"]),
+        (&json!("epoch"), &kept["seq"])
+    );
+    let anew = even.tell(&channel, "anew", &words("anew"));
+    assert_eq!(anew["seq"], lost["seq"]);
+    assert_ne!(anew["epoch"], lost["epoch"]);
+    assert_eq!(anew["epoch"], reset["epoch"]);
+    assert_eq!(ahead.find("message")["id"], "anew");
+    let history = ann.history(&channel);
+    let ids: Vec<_> = history.iter().filter_map(|it| it["id"].as_str()).collect();
+    assert_eq!(ids, ["kept", "anew"]);
 }
 
 #[test]

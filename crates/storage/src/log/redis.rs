@@ -31,12 +31,13 @@ use std::time::Duration;
 
 use banter_protocol::id::{ChannelId, Epoch, Position, Seq, UserId};
 use banter_protocol::limit;
+use banter_protocol::time::Timestamp;
 use redis::Value;
 
 use self::epochs::{Epochs, Era};
 use self::memory::Memory;
 use self::reply::Reply;
-use self::stored::Stored;
+use self::stored::{Ledger, Stored};
 use self::waiting::Waiting;
 use crate::entries::Record;
 use crate::error::{Error, Result};
@@ -123,6 +124,17 @@ impl RedisLog {
             pace: entries_per_second.max(1),
             ..self
         }
+    }
+
+    /// Begins a new epoch in a database that no process uses, because it is an older copy: numbers
+    /// that its clients have seen will be given to other entries. What Redis holds is of the history
+    /// that the copy ended, and is thrown away when the first gateway starts. Returns the epoch; it
+    /// is the time, so that no copy of the same database can have begun it too.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn begin_epoch(database: &Postgres, now: Timestamp) -> Result<Epoch> {
+        Ledger::lock(database).await?.begin_anew(now).await
     }
 
     /// Shards for which this process has begun an epoch in place of another, by cause.

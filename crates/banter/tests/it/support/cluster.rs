@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::PATIENCE;
 use super::fixture::free_address;
 use super::member::Member;
-use super::servers::{Place, Redis, database, installed, output};
+use super::servers::{Place, Redis, copy, database, installed, output, put_back};
 
 /// Warnings that a cluster may log: when it begins, and when the machine is busy with other things.
 pub(crate) const ALLOWED: [&str; 2] = ["began a new epoch", "in time"];
@@ -117,6 +117,16 @@ impl Cluster {
     /// Makes the queue forget everything.
     pub(crate) fn empty_queue(&self) {
         self.redis.empty();
+    }
+
+    /// Copies the database, which nobody uses meanwhile.
+    pub(crate) fn copy_database(&self) {
+        copy(&self.database);
+    }
+
+    /// Puts the copy back in its place.
+    pub(crate) fn put_database_back(&self) {
+        put_back(&self.database);
     }
 
     /// Adds a key to those that check tokens.

@@ -389,6 +389,17 @@ impl Fixture {
         self.cluster.as_ref().expect("a cluster").empty_queue();
     }
 
+    /// Copies the database of a cluster that is down.
+    pub(crate) fn copy_database(&self) {
+        self.cluster.as_ref().expect("a cluster").copy_database();
+    }
+
+    /// Puts the copy back, while the cluster is down.
+    pub(crate) fn put_database_back(&self) {
+        let cluster = self.cluster.as_ref().expect("a cluster");
+        cluster.put_database_back();
+    }
+
     /// Adds a key to those that check tokens, for gateways that start afterwards.
     pub(crate) fn publish_key(&self, key: &Value) {
         self.cluster.as_ref().expect("a cluster").publish_key(key);

@@ -4,7 +4,7 @@
 mod postgres;
 mod redis_server;
 
-pub(crate) use postgres::database;
+pub(crate) use postgres::{copy, database, put_back};
 pub(crate) use redis_server::Redis;
 
 use std::path::{Path, PathBuf};

@@ -154,17 +154,7 @@ impl Stored {
 
     /// Waits until nobody else begins epochs.
     pub(super) async fn lock_epochs(&self) -> Result<Ledger> {
-        let locking = async {
-            // Of its own: the lock ends with the connection, whatever happens.
-            let mut connection = self.postgres.connect().await?;
-            sqlx::query("SELECT pg_advisory_lock($1, 0)")
-                .bind(lock::EPOCHS)
-                .execute(&mut connection)
-                .await?;
-            Ok(Ledger { connection })
-        };
-        let locked = tokio::time::timeout(LOCK_TIMEOUT, locking).await;
-        locked.map_err(|_| Error::Unavailable("another process begins an epoch".into()))?
+        Ledger::lock(&self.postgres).await
     }
 }
 
@@ -184,6 +174,21 @@ pub(super) struct Begun {
 }
 
 impl Ledger {
+    /// Waits until nobody else begins epochs.
+    pub(super) async fn lock(postgres: &Postgres) -> Result<Self> {
+        let locking = async {
+            // Of its own: the lock ends with the connection, whatever happens.
+            let mut connection = postgres.connect().await?;
+            sqlx::query("SELECT pg_advisory_lock($1, 0)")
+                .bind(lock::EPOCHS)
+                .execute(&mut connection)
+                .await?;
+            Ok(Self { connection })
+        };
+        let locked = tokio::time::timeout(LOCK_TIMEOUT, locking).await;
+        locked.map_err(|_| Error::Unavailable("another process begins an epoch".into()))?
+    }
+
     /// The newest epoch of each shard.
     pub(super) async fn epochs(&mut self) -> Result<HashMap<Shard, Epoch>> {
         let rows = sqlx::query("SELECT shard, epoch FROM shards")
@@ -223,6 +228,22 @@ impl Ledger {
                 })
             })
             .collect()
+    }
+
+    /// Begins an epoch of all shards that none before was: `now`, or beyond the newest one. It is
+    /// noted as installed, so that whatever Redis holds is of an older history.
+    pub(super) async fn begin_anew(&mut self, now: Timestamp) -> Result<Epoch> {
+        let epochs: Vec<i64> = sqlx::query_scalar(
+            "UPDATE shards SET epoch = next.epoch, installed = next.epoch \
+             FROM (SELECT greatest(max(epoch) + 1, $1) AS epoch FROM shards) AS next \
+             RETURNING shards.epoch",
+        )
+        .bind(now.as_ms())
+        .fetch_all(&mut self.connection)
+        .await?;
+        let begun = epochs.first().copied();
+        let begun = begun.ok_or_else(|| Error::Corrupt("shards: the rows are missing".into()))?;
+        Ok(begun.cast_unsigned())
     }
 
     /// Third step: notes that Redis has them.

@@ -21,12 +21,39 @@ pub(crate) fn database() -> String {
         let port = server.port;
         format!("postgres://banter:{PASSWORD}@127.0.0.1:{port}/{database}?sslmode=disable")
     };
-    let mut create = Command::new(server.programs.join("psql"));
-    create
-        .args(["-q", "-d", &url("postgres"), "-c"])
-        .arg(format!("CREATE DATABASE {name}"));
-    output(&mut create);
+    run(&url("postgres"), &[format!("CREATE DATABASE {name}")]);
     url(&name)
+}
+
+/// Makes a copy of a database that nobody uses.
+pub(crate) fn copy(url: &str) {
+    let (server, name) = split(url);
+    let copy = format!("CREATE DATABASE {name}_copy TEMPLATE {name}");
+    run(&server, &[copy]);
+}
+
+/// Puts the copy in the place of a database that nobody uses.
+pub(crate) fn put_back(url: &str) {
+    let (server, name) = split(url);
+    let drop = format!("DROP DATABASE {name} WITH (FORCE)");
+    let rename = format!("ALTER DATABASE {name}_copy RENAME TO {name}");
+    run(&server, &[drop, rename]);
+}
+
+/// The address of a database's neighbour, and its name.
+fn split(url: &str) -> (String, &str) {
+    let (start, rest) = url.rsplit_once('/').expect("a path");
+    let (name, query) = rest.split_once('?').expect("a query");
+    (format!("{start}/postgres?{query}"), name)
+}
+
+fn run(url: &str, statements: &[String]) {
+    let mut psql = Command::new(shared().programs.join("psql"));
+    psql.args(["-q", "-d", url]);
+    for statement in statements {
+        psql.args(["-c", statement]);
+    }
+    output(&mut psql);
 }
 
 struct Server {

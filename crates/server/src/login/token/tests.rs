@@ -277,8 +277,30 @@ fn forms_have_one_spelling_and_a_bounded_length() {
         let bent = format!("{}{other}", &good[..good.len() - 1]);
         assert_eq!(forge.verify(&bent), Err(Refused::Invalid));
     }
+    let bytes = URL_SAFE_NO_PAD.decode(signature).unwrap();
+    let again = URL_SAFE_NO_PAD.encode(plus_order(bytes));
+    assert_eq!(
+        forge.verify(&format!("{message}.{again}")),
+        Err(Refused::Invalid)
+    );
     for size in [limit::TOKEN_BYTES_MAX, 10 * 1024] {
         let padding = forge.with_claim("padding", json!("x".repeat(size)));
         assert_eq!(padding, Err(Refused::Invalid));
     }
+}
+
+/// The signature whose second half is the same number modulo the order of the group.
+fn plus_order(mut signature: Vec<u8>) -> Vec<u8> {
+    // 2^252 + 27742317777372353535851937790883648493, the lowest byte first: RFC 8032, section 5.1.
+    const ORDER: [u8; 32] = [
+        0xed, 0xd3, 0xf5, 0x5c, 0x1a, 0x63, 0x12, 0x58, 0xd6, 0x9c, 0xf7, 0xa2, 0xde, 0xf9, 0xde,
+        0x14, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x10,
+    ];
+    let mut carry = 0;
+    for (byte, order) in signature[32..].iter_mut().zip(ORDER) {
+        let sum = u16::from(*byte) + u16::from(order) + carry;
+        let [low, high] = sum.to_le_bytes();
+        (*byte, carry) = (low, u16::from(high));
+    }
+    signature
 }

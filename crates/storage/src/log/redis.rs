@@ -127,8 +127,8 @@ impl RedisLog {
     }
 
     /// Begins a new epoch in a database that no process uses, because it is an older copy: numbers
-    /// that its clients have seen will be given to other entries. What Redis holds is of the history
-    /// that the copy ended, and is thrown away when the first gateway starts. Returns the epoch; it
+    /// that its clients have seen will be given to other entries. What Redis holds is of the other
+    /// history, and is thrown away when the first process starts. Returns the epoch; it
     /// is the time, so that no copy of the same database can have begun it too.
     ///
     /// # Errors

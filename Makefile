@@ -6,7 +6,7 @@ ARGS ?=
 VALKEY := crates/banter/tests/clients/.venv
 BINARY := $(abspath $(or $(CARGO_TARGET_DIR),target))/debug/banter
 
-.PHONY: help run cluster observe test faults alarms bench bench-cluster format
+.PHONY: help run cluster observe test faults alarms bench bench-cluster scalability format
 
 help:
 	@echo 'make run      build Banter and start it on http://127.0.0.1:8080'
@@ -17,21 +17,22 @@ help:
 	@echo 'make alarms   break a watched cluster; every alert must fire, and clear'
 	@echo 'make bench    measure speed and memory (some ten minutes)'
 	@echo 'make bench-cluster   the same of a cluster on this machine (some ten minutes)'
+	@echo 'make scalability   measure 1x, 10x and 100x the people, and write docs/scalability.md (some 25 minutes)'
 	@echo 'make format   format the code'
 
 run:
 	@scripts/install.sh run
-	@echo 'Building Banter: the first time some 4 minutes on 2 cores, afterwards seconds.' >&2
+	@echo 'Building Banter: the first time 4 to 8 minutes on 2 cores, afterwards seconds.' >&2
 	@exec cargo run --release --locked --quiet -p banter -- serve $(ARGS)
 
 cluster:
 	@scripts/install.sh cluster
-	@echo 'Building Banter: the first time some 5 minutes on 2 cores, afterwards seconds.' >&2
+	@echo 'Building Banter: the first time 4 to 8 minutes on 2 cores, afterwards seconds.' >&2
 	@exec cargo run --release --locked --quiet -p banter -- cluster up $(ARGS)
 
 observe:
 	@scripts/install.sh observe
-	@echo 'Building Banter: the first time some 5 minutes on 2 cores, afterwards seconds.' >&2
+	@echo 'Building Banter: the first time 4 to 8 minutes on 2 cores, afterwards seconds.' >&2
 	@exec cargo run --release --locked --quiet -p banter -- cluster up --observe $(ARGS)
 
 test:
@@ -68,6 +69,12 @@ bench-cluster:
 	@echo 'Measuring: some ten minutes. Leave the machine alone meanwhile.' >&2
 	@cargo build --release --locked --quiet -p banter
 	@exec cargo run --release --locked --quiet -p banter-lab --bin bench -- --cluster $(ARGS)
+
+scalability:
+	@scripts/install.sh bench-cluster
+	@echo 'Measuring: some 25 minutes. Leave the machine alone meanwhile.' >&2
+	@cargo build --release --locked --quiet -p banter
+	@exec cargo run --release --locked --quiet -p banter-lab --bin scalability -- $(ARGS)
 
 format:
 	cargo fmt --all

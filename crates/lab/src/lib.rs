@@ -37,3 +37,5 @@ pub mod seed;
 pub mod row;
 
 pub mod report;
+
+pub mod scalability;

@@ -1,4 +1,4 @@
-//! HTTP/1.1 on one kept connection, without anything that would blur a measured time.
+//! HTTP/1.1 on a kept connection, without anything that would blur a measured time.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
@@ -17,8 +17,12 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// A connection to a server.
 #[derive(Debug)]
 pub struct Http {
+    server: SocketAddr,
     host: String,
+    tls: Option<String>,
     stream: BufReader<Stream>,
+    /// The server has said that it answers nothing more on it: proxies do after some requests.
+    is_over: bool,
 }
 
 /// An answer.
@@ -58,15 +62,12 @@ impl Http {
     /// # Errors
     /// Nobody listens there.
     pub fn connect_as(server: SocketAddr, host: &str, tls: Option<&str>) -> Result<Self> {
-        let stream = TcpStream::connect(server).context("connect to the server")?;
-        stream.set_nodelay(true)?;
-        stream.set_read_timeout(Some(PATIENCE))?;
-        let mut stream = Stream::new(stream, tls).context("speak TLS")?;
-        // Whom nobody here trusts is told at once.
-        stream.flush().context("speak TLS")?;
         Ok(Self {
+            server,
             host: host.to_owned(),
-            stream: BufReader::new(stream),
+            tls: tls.map(str::to_owned),
+            stream: open(server, tls)?,
+            is_over: false,
         })
     }
 
@@ -85,6 +86,10 @@ impl Http {
         }
         if !body.is_empty() {
             head += "Content-Type: application/json\r\n";
+        }
+        if self.is_over {
+            self.stream = open(self.server, self.tls.as_deref())?;
+            self.is_over = false;
         }
         self.stream
             .get_mut()
@@ -110,6 +115,8 @@ impl Http {
             if name.eq_ignore_ascii_case("content-length") {
                 length = value.trim().parse().context("read Content-Length")?;
             }
+            self.is_over |= name.eq_ignore_ascii_case("connection")
+                && value.trim().eq_ignore_ascii_case("close");
         }
         let mut body = vec![0; length];
         self.stream
@@ -127,6 +134,16 @@ impl Http {
         line.truncate(line.trim_end().len());
         Ok(line)
     }
+}
+
+fn open(server: SocketAddr, tls: Option<&str>) -> Result<BufReader<Stream>> {
+    let stream = TcpStream::connect(server).context("connect to the server")?;
+    stream.set_nodelay(true)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    let mut stream = Stream::new(stream, tls).context("speak TLS")?;
+    // Whom nobody here trusts is told at once.
+    stream.flush().context("speak TLS")?;
+    Ok(BufReader::new(stream))
 }
 
 /// Does something for each item, over several connections at once. The order of the results is
@@ -167,4 +184,32 @@ pub fn together<T: Sync, R: Send>(
         .into_inner()
         .map_err(|_| anyhow!("a caller panicked"))?;
     Ok(results.into_values().flatten().collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use super::*;
+
+    /// As a proxy does after a thousand requests.
+    #[test]
+    fn a_server_that_ends_a_connection_is_asked_on_another() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let serving = std::thread::spawn(move || {
+            for body in ["one", "two"] {
+                let (mut stream, _) = listener.accept().unwrap();
+                let mut lines = BufReader::new(stream.try_clone().unwrap()).lines();
+                while lines.next().is_some_and(|line| !line.unwrap().is_empty()) {}
+                let head = "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 3";
+                write!(stream, "{head}\r\n\r\n{body}").unwrap();
+            }
+        });
+        let mut http = Http::connect(address).unwrap();
+        for body in ["one", "two"] {
+            assert_eq!(http.ask("GET", "/", "", "").unwrap().body, body.as_bytes());
+        }
+        serving.join().unwrap();
+    }
 }

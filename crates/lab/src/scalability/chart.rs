@@ -14,7 +14,7 @@ const BAR: f64 = 26.0;
 const TITLE: f64 = 34.0;
 const KEYS: f64 = 30.0;
 /// Width of the name of a part.
-const KEY: f64 = 100.0;
+const KEY: f64 = 102.0;
 
 const STYLE: &str = "\
 text{font:13px system-ui,sans-serif;fill:#24292f}.t{font-weight:600}\

@@ -37,10 +37,15 @@ pub(super) fn batches(runs: &[(String, &Ran)]) -> String {
     compared(runs, |[one, many]| {
         format!(
             "With one row for each transaction, worker and PostgreSQL took {} µs of CPU for a row; with batches \
-             {} µs: {} times as much without them.\n",
+             {} µs: {} times as much without them. {} rows a second were stored of {} that came; with batches {} \
+             of {}.\n",
             text(one.us_per_row()),
             text(many.us_per_row()),
             ratio(one.us_per_row(), many.us_per_row()),
+            text(one.stored),
+            text(one.per_second("acked")),
+            text(many.stored),
+            text(many.per_second("acked")),
         )
     })
 }
@@ -76,7 +81,7 @@ pub(super) fn logins(runs: &[(String, &Ran)]) -> String {
             ms(two, "delivery", P99),
             ms(two_stormy, "delivery", P99),
             ratio(two_stormy.time("delivery", P99), two.time("delivery", P99)),
-            text(difference(one_stormy.cores("banter"), one.cores("banter"))),
+            text(difference(one_stormy.cores("serve"), one.cores("serve"))),
             text(two_stormy.cores("auth")),
         )
     })
@@ -98,6 +103,21 @@ pub(super) fn instances(runs: &[(String, &Ran)]) -> String {
             text(workers.us_per_row()),
         )
     })
+}
+
+/// Whether anything was lost, repeated or reordered.
+pub(super) fn audit(runs: &[(String, &Ran)]) -> String {
+    let broken: f64 = runs.iter().map(|(_, ran)| ran.audit.violations).sum();
+    let sum = |what: &str| {
+        let counts = runs.iter().filter_map(|(_, ran)| ran.counts.get(what));
+        number(counts.sum())
+    };
+    format!(
+        "\n{} messages and {} deliveries were checked; {} promises were broken.\n",
+        sum("acked"),
+        sum("deliveries"),
+        number(broken)
+    )
 }
 
 /// What was measured, and on what.

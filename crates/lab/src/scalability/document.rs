@@ -17,7 +17,7 @@ const DOCUMENT: &str = "docs/scalability.md";
 const CHARTS: &str = "docs/charts";
 /// Roles in a chart, and their names.
 const SERVICES: [(&str, &str); 7] = [
-    ("banter", "one process"),
+    ("serve", "one process"),
     ("gateway", "gateways"),
     ("redis", "Redis"),
     ("nginx", "NGINX"),
@@ -76,14 +76,17 @@ fn section(experiment: &Experiment, found: &Kept) -> String {
         }
     }
     for command in commands {
+        let command = command.replace('{', "").replace('}', ".toml");
         let _ = write!(text, "\n    banter {command}");
     }
     text.push_str("\n\n");
+    let runs = columns(found);
     if experiment.name == "stress" {
         text.push_str(&table::limits(&found.reports));
+        text.push('\n');
+        text.push_str(&conclusion::audit(&runs));
         return text;
     }
-    let runs = columns(found);
     text.push_str(&table::table(&runs, runs.len() > 1));
     text.push('\n');
     text.push_str(&match experiment.name {
@@ -93,6 +96,7 @@ fn section(experiment: &Experiment, found: &Kept) -> String {
         "logins" => conclusion::logins(&runs),
         _ => conclusion::growth(&runs),
     });
+    text.push_str(&conclusion::audit(&runs));
     text
 }
 

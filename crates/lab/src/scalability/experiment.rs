@@ -88,6 +88,7 @@ login = 1.0
 const COMMUNITY: &str = "load --profile community --scale 1,10,100 --warm-up 5s --duration 20s";
 const STRESS: &str = "stress --profile rooms --users 1000 --rate 1000 --warm-up 2s --duration 6s";
 const ROOMS: &str = "load --profile rooms --users 1000 --rate 500 --warm-up 4s --duration 15s";
+const BUSY: &str = "load --profile rooms --users 1000 --rate 1500 --warm-up 4s --duration 15s";
 const CALM: &str = "load --profile rooms --users 400 --rate 100 --warm-up 4s --duration 15s";
 const STORM: &str = "load --profile {logins}";
 const TALK: &str = "load --profile {pairs}";
@@ -129,8 +130,8 @@ pub const ALL: &[Experiment] = &[
         name: "batches",
         about: "one row for each transaction, against batches",
         runs: &[
-            run("one row", Cluster(2, 1, "[log]\nbatch_rows = 1\n"), ROOMS),
-            run("batches", FULL, ROOMS),
+            run("one row", Cluster(2, 1, "[log]\nbatch_rows = 1\n"), BUSY),
+            run("batches", FULL, BUSY),
         ],
     },
     Experiment {

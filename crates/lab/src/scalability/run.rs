@@ -105,7 +105,13 @@ impl<'a> Runner<'a> {
             .stderr(out);
         let status = command.status().context("start banter")?;
         if !status.code().is_some_and(|code| JUDGED.contains(&code)) {
-            bail!("banter {}: {status}; see {}", run.command, log.display());
+            let words = fs::read_to_string(&log).unwrap_or_default();
+            let last = words.lines().rev().find(|line| !line.trim().is_empty());
+            bail!(
+                "banter {}: {status}: {}",
+                run.command,
+                last.unwrap_or("it said nothing")
+            );
         }
         let text = fs::read(&report).context("read the report")?;
         let mut told: Told = serde_json::from_slice(&text).context("understand the report")?;

@@ -25,7 +25,7 @@ const ROWS: [(&str, Cell); 22] = [
     ("login, ms", |ran| times(ran, "login")),
     ("errors, %", |ran| figure(Some(ran.errors_percent))),
     ("cores: Banter, one process", |ran| {
-        figure(ran.cores("banter"))
+        figure(ran.cores("serve"))
     }),
     ("cores: gateways", |ran| figure(ran.cores("gateway"))),
     ("cores: authentication", |ran| figure(ran.cores("auth"))),

@@ -79,7 +79,7 @@ pub(super) struct Audit {
 }
 
 /// What brings a message to those who read it.
-pub(super) const WAY: [&str; 4] = ["banter", "gateway", "redis", "nginx"];
+pub(super) const WAY: [&str; 4] = ["serve", "gateway", "redis", "nginx"];
 /// What writes it into the database.
 pub(super) const STORE: [&str; 2] = ["worker", "postgres"];
 /// Place of a time among [`Times::ms`].

@@ -15,8 +15,8 @@ use crate::{database, print, run_async};
 /// Begin anew after an older copy of the database was put back
 ///
 /// A copy takes back messages that people have seen, and would number new ones like them. In a new
-/// epoch every client notices, and reads the channels again. No server may run meanwhile, and no part
-/// of a cluster; what its Redis holds is of the history that the copy ended, and is thrown away.
+/// epoch every client notices, and reads the channels again. No server may run meanwhile, and no
+/// part of a cluster; what its Redis holds is of the other history, and is thrown away.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Example, one process:

@@ -195,9 +195,9 @@ impl Epochs {
         Err(super::restless())
     }
 
-    /// Whether the database has these epochs too: not where an older copy was put in its place while
-    /// no process ran. Asked by a process that begins; later, workers notice. Who cannot ask takes
-    /// Redis's word.
+    /// Whether the database has these epochs too: not where an older copy was put in its place
+    /// while no process ran. Asked by a process that begins; later, workers notice. Who cannot ask
+    /// takes Redis's word.
     async fn is_of_this_history(&self, shards: &[Open]) -> bool {
         if self.agreed.load(Ordering::Relaxed) {
             return true;

@@ -37,8 +37,8 @@ pub(super) fn batches(runs: &[(String, &Ran)]) -> String {
     compared(runs, |[one, many]| {
         format!(
             "With one row for each transaction, worker and PostgreSQL took {} µs of CPU for a row; \
-             with batches {} µs: {} times as much without them. {} rows a second were stored of {} that came; \
-             with batches {} of {}.\n",
+             with batches {} µs: {} times as much without them. \
+             {} rows a second were stored of {} that came; with batches {} of {}.\n",
             text(one.us_per_row()),
             text(many.us_per_row()),
             ratio(one.us_per_row(), many.us_per_row()),
@@ -73,8 +73,9 @@ pub(super) fn logins(runs: &[(String, &Ran)]) -> String {
     compared(runs, |[one, one_stormy, two, two_stormy]| {
         format!(
             "The storm took the p99 of a delivery from {} to {} ms on one process ({} times), \
-             and from {} to {} ms on the cluster ({} times). The hashing itself, {} of a core in the process that also chats, \
-             is {} of a core in a process that does nothing else, and can be given a machine of its own.\n",
+             and from {} to {} ms on the cluster ({} times). The hashing itself, {} of a core in \
+             the process that also chats, is {} of a core in a process that does nothing else, \
+             and can be given a machine of its own.\n",
             ms(one, "delivery", P99),
             ms(one_stormy, "delivery", P99),
             ratio(one_stormy.time("delivery", P99), one.time("delivery", P99)),

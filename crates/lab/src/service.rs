@@ -197,3 +197,14 @@ pub fn binary() -> Result<PathBuf> {
     }
     path.canonicalize().context("find the binary")
 }
+
+/// A folder for data, beside that of this program: on the disk where things are built, not in
+/// memory, as the system's folder for temporary files may be.
+///
+/// # Errors
+/// It is not known where this program is.
+pub fn beside(name: &str) -> Result<PathBuf> {
+    let program = std::env::current_exe().context("find this program")?;
+    let home = program.ancestors().nth(2).map(|folder| folder.join(name));
+    home.context("find a place for data directories; name one with --dir")
+}

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Result, bail};
 use banter_lab::machine::Machine;
 use banter_lab::process::raise_descriptors;
 use banter_lab::report::{self, Outcome, Report, table};
@@ -70,7 +70,7 @@ fn run(arguments: &Arguments) -> Result<()> {
     let rows = chosen(all, &arguments.only)?;
     let home = match &arguments.dir {
         Some(home) => home.clone(),
-        None => beside()?,
+        None => service::beside("bench")?,
     };
     // The kernel takes as many as there may be; a row that needs more says so.
     let _ = raise_descriptors();
@@ -119,17 +119,6 @@ fn chosen(all: &[Row], names: &[String]) -> Result<Vec<Row>> {
         Some(unknown) => bail!("there is no row {unknown}; see --list"),
         None => Ok(names.iter().filter_map(find).collect()),
     }
-}
-
-/// Beside the folder of this program: on the disk where things are built, not in memory, as the
-/// system's folder for temporary files may be.
-fn beside() -> Result<PathBuf> {
-    let program = std::env::current_exe().context("find this program")?;
-    let home = program
-        .ancestors()
-        .nth(2)
-        .map(|folder| folder.join("bench"));
-    home.context("find a place for data directories; name one with --dir")
 }
 
 #[expect(clippy::print_stdout, reason = "the table is what this program is for")]

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Result, bail};
 use banter_lab::process::raise_descriptors;
 use banter_lab::scalability::{ALL, Experiment, Runner, draw};
 use banter_lab::service;
@@ -55,7 +55,7 @@ fn run(arguments: &Arguments) -> Result<()> {
     let chosen = chosen(&arguments.only)?;
     let home = match &arguments.dir {
         Some(home) => home.clone(),
-        None => beside()?,
+        None => service::beside("scalability")?,
     };
     let failed = if arguments.draw {
         0
@@ -98,14 +98,6 @@ fn chosen(names: &[String]) -> Result<Vec<Experiment>> {
         Some(unknown) => bail!("there is no experiment {unknown}; see --list"),
         None => Ok(names.iter().filter_map(find).collect()),
     }
-}
-
-/// Beside the folder of this program: on the disk where things are built.
-fn beside() -> Result<PathBuf> {
-    let program = std::env::current_exe().context("find this program")?;
-    let home = program.ancestors().nth(2);
-    let home = home.map(|folder| folder.join("scalability"));
-    home.context("find a place for data directories; name one with --dir")
 }
 
 #[expect(clippy::print_stdout, reason = "progress is for whoever waits")]

@@ -321,11 +321,9 @@ mod tests {
         }
         let look = watch.look(1);
         let usage = look.processes[0].as_ref().unwrap();
+        // Other tests of this process may have started some of their own meanwhile.
         assert!(
-            usage.cores > 0.0
-                && usage.wanted >= usage.cores
-                && usage.memory > 100_000
-                && usage.files > 2,
+            usage.cores > 0.0 && usage.wanted > 0.0 && usage.memory > 100_000 && usage.files > 2,
             "{look:?}"
         );
         assert!(usage.allowed >= 1.0, "{look:?}");

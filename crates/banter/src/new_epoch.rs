@@ -16,7 +16,8 @@ use crate::{database, print, run_async};
 ///
 /// A copy takes back messages that people have seen, and would number new ones like them. In a new
 /// epoch every client notices, and reads the channels again. No server may run meanwhile, and no
-/// part of a cluster; what its Redis holds is of the other history, and is thrown away.
+/// part of a cluster but PostgreSQL and Redis; what Redis holds is of the other history, and is
+/// thrown away.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Example, one process:
@@ -54,7 +55,10 @@ impl NewEpoch {
                     let _lock = Lock::take(&settings.server.data_dir)?;
                     SqliteLog::begin_epoch(&database, now).await?
                 }
-                Database::Postgres(database) => RedisLog::begin_epoch(&database, now).await?,
+                Database::Postgres(postgres) => {
+                    let redis = database::open_queue(&settings).await?;
+                    RedisLog::begin_epoch(&redis, &postgres, now).await?
+                }
             };
             print(format!("epoch {epoch} has begun\n").as_bytes())
         })

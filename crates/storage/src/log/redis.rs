@@ -128,13 +128,23 @@ impl RedisLog {
 
     /// Begins a new epoch in a database that no process uses, because it is an older copy: numbers
     /// that its clients have seen will be given to other entries. What Redis holds is of the other
-    /// history, and is thrown away when the first process starts. Returns the epoch; it
-    /// is the time, so that no copy of the same database can have begun it too.
+    /// history, and is thrown away when the first process starts. Returns the epoch; it is the
+    /// time, so that no copy of the same database can have begun it too.
     ///
     /// # Errors
-    /// See [`Error`].
-    pub async fn begin_epoch(database: &Postgres, now: Timestamp) -> Result<Epoch> {
-        Ledger::lock(database).await?.begin_anew(now).await
+    /// See [`Error`]. The call can be repeated.
+    pub async fn begin_epoch(redis: &Redis, database: &Postgres, now: Timestamp) -> Result<Epoch> {
+        let epoch = Ledger::lock(database).await?.begin_anew(now).await?;
+        // Without its epochs Redis counts as emptied, and its data as older than the database's.
+        let connection = redis.connection().await?;
+        let mut commands = redis::pipe();
+        for shard in Shard::all() {
+            commands.cmd("DEL").arg(shard.key("epoch"));
+        }
+        for answer in redis.round(&connection, &commands).await? {
+            redis.checked(&connection, answer)?;
+        }
+        Ok(epoch)
     }
 
     /// Shards for which this process has begun an epoch in place of another, by cause.

@@ -12,7 +12,7 @@
 //!
 //! Whoever dies in between leaves an epoch that is not open, and the next comer begins another.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -39,8 +39,6 @@ pub(super) struct Epochs {
     era: Mutex<Option<Arc<Era>>>,
     /// Held while finding out: one finds out for everybody.
     turn: tokio::sync::Mutex<()>,
-    /// Whether the database was seen to have the epochs that Redis has.
-    agreed: AtomicBool,
     changes: [AtomicU64; Cause::ALL.len()],
 }
 
@@ -121,7 +119,6 @@ impl Epochs {
             database,
             era: Mutex::default(),
             turn: tokio::sync::Mutex::default(),
-            agreed: AtomicBool::new(false),
             changes: Default::default(),
         }
     }
@@ -183,9 +180,7 @@ impl Epochs {
         }
         for _ in 0..ATTEMPTS_MAX {
             let found = self.read(&connection).await?;
-            if let Some(shards) = found.open()
-                && self.is_of_this_history(&shards).await
-            {
+            if let Some(shards) = found.open() {
                 let era = Arc::new(Era { connection, shards });
                 *self.lock() = Some(Arc::clone(&era));
                 return Ok(era);
@@ -193,23 +188,6 @@ impl Epochs {
             self.install(&connection).await?;
         }
         Err(super::restless())
-    }
-
-    /// Whether the database has these epochs too: not where an older copy was put in its place
-    /// while no process ran. Asked by a process that begins; later, workers notice. Who cannot ask
-    /// takes Redis's word.
-    async fn is_of_this_history(&self, shards: &[Open]) -> bool {
-        if self.agreed.load(Ordering::Relaxed) {
-            return true;
-        }
-        let Ok(committed) = self.database.epochs().await else {
-            return true;
-        };
-        let agrees = Shard::all()
-            .zip(shards)
-            .all(|(shard, open)| committed.get(&shard) == Some(&open.epoch));
-        self.agreed.store(agrees, Ordering::Relaxed);
-        agrees
     }
 
     async fn read(&self, connection: &Connection) -> Result<Found> {

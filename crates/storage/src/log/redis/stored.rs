@@ -21,8 +21,6 @@ use crate::postgres::{Postgres, lock, row};
 const PAUSE: Duration = Duration::from_secs(1);
 /// How long one gateway waits for another to begin an epoch.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(5);
-/// Asks for the newest epoch of each shard.
-const EPOCHS: &str = "SELECT shard, epoch FROM shards";
 
 /// The database under the log. Cloning shares it.
 #[derive(Debug, Clone)]
@@ -154,14 +152,6 @@ impl Stored {
         Ok(found.map(i64::cast_unsigned))
     }
 
-    /// The newest epoch of each shard.
-    pub(super) async fn epochs(&self) -> Result<HashMap<Shard, Epoch>> {
-        let rows = self
-            .answer(sqlx::query(EPOCHS).fetch_all(self.postgres.pool()))
-            .await?;
-        by_shard(&rows)
-    }
-
     /// Waits until nobody else begins epochs.
     pub(super) async fn lock_epochs(&self) -> Result<Ledger> {
         Ledger::lock(&self.postgres).await
@@ -201,8 +191,12 @@ impl Ledger {
 
     /// The newest epoch of each shard.
     pub(super) async fn epochs(&mut self) -> Result<HashMap<Shard, Epoch>> {
-        let rows = sqlx::query(EPOCHS).fetch_all(&mut self.connection).await?;
-        by_shard(&rows)
+        let rows = sqlx::query("SELECT shard, epoch FROM shards")
+            .fetch_all(&mut self.connection)
+            .await?;
+        rows.iter()
+            .map(|row| Ok((read_shard(row)?, row::unsigned(row, "epoch")?)))
+            .collect()
     }
 
     /// First step: commits the next epoch of shards, beyond what Redis says of them.
@@ -275,12 +269,6 @@ impl Ledger {
         }
         Ok(())
     }
-}
-
-fn by_shard(rows: &[PgRow]) -> Result<HashMap<Shard, Epoch>> {
-    rows.iter()
-        .map(|row| Ok((read_shard(row)?, row::unsigned(row, "epoch")?)))
-        .collect()
 }
 
 fn read_shard(row: &PgRow) -> Result<Shard> {

@@ -306,12 +306,13 @@ fn tell_version(list: &mut List<'_>) {
 const RESUMES: [&str; 5] = ["empty", "replayed", "too_old", "epoch_changed", "failed"];
 
 /// Limits that are counted where they are met.
-const SCOPES: [&str; 6] = [
+const SCOPES: [&str; 7] = [
     "channel_entries",
     "socket_frames",
     "address_upgrades",
     "address_sockets",
     "address_webhooks",
+    "address_new_webhooks",
     "webhook_messages",
 ];
 
@@ -357,10 +358,16 @@ fn rejections() -> impl Iterator<Item = &'static str> {
 
 /// What becomes of posts to webhooks.
 fn posts() -> impl Iterator<Item = &'static str> {
-    const CODES: [Code; 10] = [
+    const CODES: [Code; 17] = [
         Code::WebhookNotFound,
         Code::NotAMember,
+        Code::IdInvalid,
+        Code::MediaType,
+        Code::TooLarge,
+        Code::RequestTimeout,
+        Code::RequestMalformed,
         Code::BodyMalformed,
+        Code::NotAnObject,
         Code::FieldMissing,
         Code::FieldType,
         Code::BodyInvalid,
@@ -368,6 +375,7 @@ fn posts() -> impl Iterator<Item = &'static str> {
         Code::TooManyRequests,
         Code::Overloaded,
         Code::Unavailable,
+        Code::Internal,
     ];
     CODES.iter().map(|code| code.as_str()).chain(["accepted"])
 }

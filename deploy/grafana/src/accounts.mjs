@@ -89,7 +89,7 @@ export default dashboard({
       }),
       chart({
         title: 'Over a limit, per second',
-        asks: 'Floods of entries, frames, upgrades, sockets.',
+        asks: 'Floods of entries, frames, upgrades, sockets, posts to webhooks and new ones.',
         stacked: true,
         queries: [[perSecond('banter_gateway_rate_limited_total', 'scope'), '{{scope}}']],
       }),
@@ -98,6 +98,12 @@ export default dashboard({
         asks: 'origin_refused: a page of somebody else. token_invalid in masses: a broken client.',
         stacked: true,
         queries: [[perSecond('banter_gateway_handshake_failures_total', 'reason'), '{{reason}}']],
+      }),
+      chart({
+        title: 'Posts to webhooks, per second',
+        asks: 'webhook_not_found: a program posts to one that is gone, or somebody tries secrets.',
+        stacked: true,
+        queries: [[perSecond('banter_gateway_webhook_posts_total', 'outcome'), '{{outcome}}']],
       }),
       chart({
         title: 'Refused HTTP requests, per second',

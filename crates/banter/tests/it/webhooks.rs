@@ -351,7 +351,7 @@ fn a_webhook_and_an_address_have_a_pace_and_a_channel_a_number() {
         chat.call(&request.header("X-Forwarded-For", address))
             .status
     };
-    let mut heard = 0;
+    let mut heard = 0_u32;
     while far("203.0.113.7") == 404 {
         heard += 1;
         assert!(heard < 5_000, "as often as one likes");
@@ -377,4 +377,31 @@ fn a_webhook_and_an_address_have_a_pace_and_a_channel_a_number() {
     }
     make(48, None).refused(409, "too_many_webhooks");
     assert_eq!(Hook::list(&ann, &channel).len(), 50);
+    refusals_are_counted(&chat, heard);
+}
+
+/// All that was refused is counted, with its reason.
+#[track_caller]
+fn refusals_are_counted(chat: &Fixture, guesses: u32) {
+    let counted = |name: &str, label: &str, value: &str| {
+        chat.series(&format!(
+            "banter_gateway_{name}_total{{{label}=\"{value}\"}}"
+        ))
+    };
+    for limit in [
+        "address_new_webhooks",
+        "address_webhooks",
+        "webhook_messages",
+    ] {
+        assert!(counted("rate_limited", "scope", limit) >= 1.0, "{limit}");
+    }
+    let counts = [
+        ("webhook_not_found", guesses),
+        ("too_many_requests", 1),
+        ("slow_down", 1),
+    ];
+    for (code, times) in counts {
+        let counted = counted("webhook_posts", "outcome", code);
+        assert!(counted >= f64::from(times), "{counted} {code}");
+    }
 }

@@ -59,12 +59,15 @@ impl WebhookGate {
         }
     }
 
-    fn make(&self, peer: Peer) -> Result<(), Problem> {
+    fn make(&self, app: &App, peer: Peer) -> Result<(), Problem> {
         let Some(address) = peer.counted() else {
             return Ok(());
         };
         let taken = self.makers.take(address, crate::clock::now_ms());
-        taken.map_err(|wait| Problem::from(Code::TooManyRequests).retry_after(wait))
+        taken.map_err(|wait| {
+            app.metrics.limited("address_new_webhooks");
+            Problem::from(Code::TooManyRequests).retry_after(wait)
+        })
     }
 
     fn knock(&self, app: &App, peer: Peer) -> Result<(), Problem> {

@@ -161,7 +161,7 @@ names! {
     GatewayGapsDetected = "gateway_gaps_detected", Counter, Count, ["repaired"],
         "Gaps in a live channel, and replays from the log that could not go on";
     GatewayRateLimited = "gateway_rate_limited", Counter, Count, ["scope"],
-        "Frames, entries and upgrades over a limit";
+        "Frames, entries, upgrades, sockets and calls of webhooks over a limit";
     GatewayRevocationLag = "gateway_revocation_lag", Histogram(LATENCY), Seconds, [],
         "From a revocation to its effect in this process";
     GatewayJwksRefreshed = "gateway_jwks_refreshed_timestamp", Gauge, Seconds, [],

@@ -136,7 +136,7 @@ pub(super) async fn create(
     crate::channels::owned_by(&app, me.user, channel).await?;
     let name = Username::parse(&form.name);
     let name = name.map_err(|code| Problem::from(code).field("name"))?;
-    app.webhook_gate.make(peer)?;
+    app.webhook_gate.make(&app, peer)?;
     let secret = secret()?;
     let new = NewWebhook {
         id: WebhookId::from_uuid(Uuid::now_v7()),

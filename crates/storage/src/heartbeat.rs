@@ -10,7 +10,12 @@ use sqlx::postgres::PgConnection;
 use uuid::Uuid;
 
 use crate::error::Result;
-use crate::log::{Act, Append, SHARDS};
+use crate::log::{Act, Append, Log, SHARDS};
+
+/// Heartbeats of a shard that may wait for the database, of all gateways together: 256 in all
+/// shards, some 60 KiB of Redis, however long workers are away. With two gateways that is ten
+/// minutes of them.
+pub const WAITING_MAX: u64 = 16;
 
 /// A `UUIDv7` of the first millisecond of 1970, without chance in it: no channel is made with it.
 /// The last byte is the shard's.
@@ -33,6 +38,13 @@ pub fn channels() -> impl Iterator<Item = ChannelId> {
 #[must_use]
 pub fn is_in(channel: ChannelId) -> bool {
     channel.as_bytes()[..15] == CHANNEL[..15]
+}
+
+/// Whether there is room for another one in this shard. Where the log cannot tell, the heartbeat
+/// itself finds out why.
+pub async fn has_room(log: &Log, shard: u8) -> bool {
+    let unstored = log.unstored(channel(shard)).await;
+    unstored.map_or(true, |unstored| unstored < WAITING_MAX)
 }
 
 /// A heartbeat through this shard, and its id.

@@ -173,6 +173,21 @@ impl Log {
         }
     }
 
+    /// How many entries of a channel are not in the database yet.
+    ///
+    /// # Errors
+    /// [`crate::Error::Unavailable`].
+    pub async fn unstored(&self, channel: ChannelId) -> Result<u64> {
+        match self {
+            // Nothing is answered before it is.
+            Self::Sqlite(_) => Ok(0),
+            Self::Redis(log) => {
+                let tail = log.tail(channel, 0, 1).await?;
+                Ok(tail.top.saturating_sub(tail.stored))
+            }
+        }
+    }
+
     /// Returns when the entry at `position` is in the database.
     ///
     /// # Errors

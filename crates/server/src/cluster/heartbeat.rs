@@ -67,6 +67,11 @@ impl Heartbeat {
         // A gateway that has just begun may not listen yet. One that cannot listen beats all the
         // same, and tells what it misses.
         let _ = app.bus.watched(Topic::Channel(channel)).await;
+        if !heartbeat::has_room(&app.log, shard).await {
+            // Nobody stores them: that is told without more of them.
+            metrics.missed("stored");
+            return;
+        }
         let begun = Instant::now();
         let deadline = begun + PATIENCE;
         let mut missing = vec!["received", "stored"];

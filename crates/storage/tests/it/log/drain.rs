@@ -118,6 +118,24 @@ async fn a_heartbeat_is_stored_and_leaves_nothing() {
 }
 
 #[tokio::test]
+async fn so_many_heartbeats_wait_for_a_worker_and_no_more() {
+    let mut under = Under::redis().await;
+    let mut sent = 0;
+    while heartbeat::has_room(&under.log, 3).await {
+        under.one(heartbeat::beat(3).1).await.unwrap();
+        sent += 1;
+        assert!(sent <= heartbeat::WAITING_MAX, "without end");
+    }
+    assert_eq!(sent, heartbeat::WAITING_MAX);
+    assert!(heartbeat::has_room(&under.log, 4).await);
+    under.drain().await;
+    assert!(heartbeat::has_room(&under.log, 3).await);
+    // What cannot be told keeps no heartbeat back: it is to fail, and to be counted.
+    under.cluster.as_mut().unwrap().server.kill();
+    assert!(heartbeat::has_room(&under.log, 3).await);
+}
+
+#[tokio::test]
 async fn what_cannot_be_read_becomes_a_tombstone_and_its_neighbours_are_stored() {
     let under = Under::redis().await;
     let (channel, ann) = under.joined().await;

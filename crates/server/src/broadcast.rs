@@ -24,6 +24,7 @@ pub use outbound::{Note, Outbound, Waiting};
 
 use crate::cluster::Ear;
 use crate::metric::Metrics;
+use crate::trace::Traces;
 
 /// Commands that may wait for a pump. When it is full the log waits, and with it the senders.
 const COMMANDS_MAX: usize = 4_096;
@@ -142,12 +143,14 @@ impl Broadcast {
         bus: &Bus,
         cores: usize,
         metrics: &Metrics,
+        traces: &Traces,
     ) -> std::io::Result<Self> {
         let census = census::Census::new(metrics);
         let pumps = (0..cores.max(1))
             .map(|number| {
                 let (commands, inbox) = mpsc::channel(COMMANDS_MAX);
-                pump::start(number, inbox, bus.clone(), census.clone(), metrics.clone())?;
+                let (bus, census) = (bus.clone(), census.clone());
+                pump::start(number, inbox, bus, census, metrics.clone(), traces.clone())?;
                 Ok(commands)
             })
             .collect::<std::io::Result<Vec<_>>>()?;

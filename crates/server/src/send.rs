@@ -381,8 +381,8 @@ impl Batches {
             if !matches!(reply, Reply::Heartbeat(_)) {
                 self.counts.answered(&answer, begun.elapsed());
             }
-            if let (Some(place), Ok(receipt)) = (place, &answer) {
-                self.trace(place, receipt, begun, batch);
+            if let Some(place) = place {
+                self.trace(place, &answer, begun, batch);
             }
             match (reply, place) {
                 (Reply::Socket(outbound, id), Some(place)) => {
@@ -401,15 +401,27 @@ impl Batches {
         }
     }
 
-    /// Tells the way of an entry that came in `begun` and is acknowledged now.
-    fn trace(&self, place: Place, receipt: &Receipt, begun: Instant, batch: Written) {
-        if !receipt.fresh {
-            return;
-        }
-        if let Some(trail) = self.traces.follow(place.channel, position(receipt)) {
-            trail.tell(Part::Append, batch.begun, batch.ended, batch.entries);
-            let whole = Part::Whole(place.kind);
-            trail.tell(whole, begun, Instant::now(), batch.entries);
+    /// Tells the way of an entry that came in `begun` and is answered now.
+    fn trace(
+        &self,
+        place: Place,
+        answer: &Result<Receipt, Refusal>,
+        begun: Instant,
+        batch: Written,
+    ) {
+        match answer {
+            Ok(receipt) if receipt.fresh => {
+                let trail = self.traces.follow(place.channel, position(receipt));
+                let Some(trail) = trail else { return };
+                trail.tell(Part::Append, batch.begun, batch.ended, batch.entries);
+                let whole = Part::Whole(place.kind);
+                trail.tell(whole, begun, Instant::now(), batch.entries);
+            }
+            Err(refusal) if refusal.code().status() >= 500 => {
+                let code = refusal.code();
+                self.traces.failed(place.channel, place.kind, begun, code);
+            }
+            _ => {}
         }
     }
 

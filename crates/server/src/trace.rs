@@ -10,13 +10,16 @@ mod export;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
+use banter_protocol::error::Code;
 use banter_protocol::id::{ChannelId, Position};
 use banter_storage::heartbeat;
 use opentelemetry::trace::{
     SpanContext, SpanId, SpanKind, Status, TraceFlags, TraceId, TraceState,
 };
 use opentelemetry::{InstrumentationScope, KeyValue};
-use opentelemetry_sdk::trace::{SpanData, SpanEvents, SpanLinks};
+use opentelemetry_sdk::trace::{
+    IdGenerator as _, RandomIdGenerator, SpanData, SpanEvents, SpanLinks,
+};
 use prometheus_client::metrics::counter::Counter;
 use sha2::{Digest as _, Sha256};
 use tokio::sync::mpsc;
@@ -53,6 +56,8 @@ pub enum Part {
     Append,
     /// The database takes it, in a batch, from the queue.
     Store,
+    /// A pump has it, until it is written to the pump's sockets.
+    Deliver,
 }
 
 impl Part {
@@ -61,6 +66,7 @@ impl Part {
             Self::Whole(kind) => kind,
             Self::Append => "append",
             Self::Store => "store",
+            Self::Deliver => "deliver",
         }
     }
 
@@ -69,15 +75,15 @@ impl Part {
             Self::Whole(_) => SpanKind::Server,
             Self::Append => SpanKind::Client,
             Self::Store => SpanKind::Consumer,
+            Self::Deliver => SpanKind::Producer,
         }
     }
 
-    /// Which of the ids of a trace it has.
-    const fn number(self) -> u64 {
+    /// What is counted with it: entries that went with it, or sockets that it went to.
+    const fn counts(self) -> &'static str {
         match self {
-            Self::Whole(_) => 0,
-            Self::Append => 1,
-            Self::Store => 2,
+            Self::Whole(_) | Self::Append | Self::Store => "banter.batch",
+            Self::Deliver => "banter.sockets",
         }
     }
 }
@@ -115,6 +121,12 @@ impl Traces {
         }))))
     }
 
+    /// None.
+    #[cfg(test)]
+    pub(crate) const fn untold() -> Self {
+        Self(None)
+    }
+
     /// Whether anybody is told.
     #[must_use]
     pub const fn are_told(&self) -> bool {
@@ -147,6 +159,21 @@ impl Traces {
         })
     }
 
+    /// An entry was not taken, and not because of what it is: told of each, in a trace of its own.
+    pub fn failed(&self, channel: ChannelId, kind: &'static str, begun: Instant, code: Code) {
+        let Some(shared) = self.0.as_deref().filter(|_| !heartbeat::is_in(channel)) else {
+            return;
+        };
+        let ids = RandomIdGenerator::default();
+        let (trace, id) = (ids.new_trace_id(), ids.new_span_id());
+        shared.send(SpanData {
+            name: kind.into(),
+            attributes: vec![KeyValue::new("banter.channel", channel.to_string())],
+            status: Status::error(code.as_str()),
+            ..shared.span(trace, id, begun, Instant::now())
+        });
+    }
+
     /// Tells what is still waiting; afterwards nothing is told any more.
     pub async fn finish(&self) {
         let Some(shared) = &self.0 else { return };
@@ -159,61 +186,78 @@ impl Traces {
 }
 
 impl Trail<'_> {
-    /// A part of its way is over.
-    pub fn tell(&self, part: Part, begun: Instant, ended: Instant, entries: usize) {
+    /// A part of its way is over; `count` entries went together, or sockets got it.
+    pub fn tell(&self, part: Part, begun: Instant, ended: Instant, count: usize) {
+        let root = self.span(0);
+        let (id, parent) = match part {
+            Part::Whole(_) => (root, SpanId::INVALID),
+            Part::Append => (self.span(1), root),
+            Part::Store => (self.span(2), root),
+            // Every pump of every gateway has one.
+            Part::Deliver => (RandomIdGenerator::default().new_span_id(), root),
+        };
+        self.shared.send(SpanData {
+            parent_span_id: parent,
+            parent_span_is_remote: matches!(part, Part::Store | Part::Deliver),
+            span_kind: part.kind(),
+            name: part.name().into(),
+            attributes: vec![
+                KeyValue::new("banter.channel", self.channel.to_string()),
+                KeyValue::new("banter.seq", number(self.at.seq)),
+                KeyValue::new("banter.epoch", number(self.at.epoch)),
+                KeyValue::new(part.counts(), i64::try_from(count).unwrap_or(i64::MAX)),
+            ],
+            ..self.shared.span(self.trace, id, begun, ended)
+        });
+    }
+
+    fn span(&self, number: u64) -> SpanId {
+        // 0 means that there is none.
+        let id = self.spans.wrapping_add(number).max(1);
+        SpanId::from_bytes(id.to_be_bytes())
+    }
+}
+
+impl Shared {
+    /// A span that tells nothing but its time.
+    fn span(&self, trace: TraceId, id: SpanId, begun: Instant, ended: Instant) -> SpanData {
         let (now, now_monotonic) = (SystemTime::now(), Instant::now());
         let time = |at: Instant| {
             let ago = now_monotonic.saturating_duration_since(at);
             now.checked_sub(ago).unwrap_or(now)
         };
-        let root = self.span(Part::Whole(""));
-        let (id, parent) = match part {
-            Part::Whole(_) => (root, SpanId::INVALID),
-            Part::Append | Part::Store => (self.span(part), root),
-        };
-        let context = SpanContext::new(
-            self.trace,
-            id,
-            TraceFlags::SAMPLED,
-            false,
-            TraceState::default(),
-        );
-        let span = SpanData {
-            span_context: context,
-            parent_span_id: parent,
-            parent_span_is_remote: part == Part::Store,
-            span_kind: part.kind(),
-            name: part.name().into(),
+        SpanData {
+            span_context: SpanContext::new(
+                trace,
+                id,
+                TraceFlags::SAMPLED,
+                false,
+                TraceState::default(),
+            ),
+            parent_span_id: SpanId::INVALID,
+            parent_span_is_remote: false,
+            span_kind: SpanKind::Server,
+            name: "".into(),
             start_time: time(begun),
             end_time: time(ended),
-            attributes: self.attributes(entries),
+            attributes: Vec::new(),
             dropped_attributes_count: 0,
             events: SpanEvents::default(),
             links: SpanLinks::default(),
             status: Status::Unset,
-            instrumentation_scope: self.shared.scope.clone(),
-        };
-        if self.shared.spans.try_send(span).is_err() {
-            self.shared.dropped.inc();
+            instrumentation_scope: self.scope.clone(),
         }
     }
 
-    /// Where the entry stands, and how many were in the batch: nothing that somebody wrote.
-    fn attributes(&self, entries: usize) -> Vec<KeyValue> {
-        let number = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
-        vec![
-            KeyValue::new("banter.channel", self.channel.to_string()),
-            KeyValue::new("banter.seq", number(self.at.seq)),
-            KeyValue::new("banter.epoch", number(self.at.epoch)),
-            KeyValue::new("banter.batch", i64::try_from(entries).unwrap_or(i64::MAX)),
-        ]
+    fn send(&self, span: SpanData) {
+        if self.spans.try_send(span).is_err() {
+            self.dropped.inc();
+        }
     }
+}
 
-    fn span(&self, part: Part) -> SpanId {
-        // 0 means that there is none.
-        let id = self.spans.wrapping_add(part.number()).max(1);
-        SpanId::from_bytes(id.to_be_bytes())
-    }
+fn number(n: u64) -> i64 {
+    i64::try_from(n).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]

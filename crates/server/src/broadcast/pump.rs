@@ -17,7 +17,7 @@ use std::io;
 use std::time::Instant;
 
 use banter_protocol::close::Close;
-use banter_protocol::id::{ChannelId, Epoch, Seq};
+use banter_protocol::id::{ChannelId, Epoch, Position, Seq};
 use banter_storage::bus::{Bus, Topic};
 use bytes::Bytes;
 use tokio::sync::mpsc;
@@ -29,6 +29,7 @@ use super::channel::{Admission, Channel, Taken};
 use super::tick::Tick;
 use super::{Audience, Change, Command, Delivery, Note, Outbound, Subscription};
 use crate::metric::Metrics;
+use crate::trace::{Part, Traces};
 
 /// Commands taken between two looks at the clock.
 const COMMANDS_AT_ONCE: usize = 256;
@@ -40,13 +41,14 @@ pub(super) fn start(
     bus: Bus,
     census: Census,
     metrics: Metrics,
+    traces: Traces,
 ) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .build()?;
     std::thread::Builder::new()
         .name(format!("pump-{number}"))
-        .spawn(move || runtime.block_on(Pump::new(bus, census, metrics).run(inbox)))?;
+        .spawn(move || runtime.block_on(Pump::new(bus, census, metrics, traces).run(inbox)))?;
     Ok(())
 }
 
@@ -65,10 +67,21 @@ struct Pump {
     sent: Vec<i64>,
     census: Census,
     metrics: Metrics,
+    traces: Traces,
+    /// Entries of this tick whose way is told.
+    followed: Vec<Followed>,
+}
+
+/// An entry that waits to be written, and when it came.
+struct Followed {
+    channel: ChannelId,
+    at: Position,
+    came: Instant,
+    sockets: usize,
 }
 
 impl Pump {
-    fn new(bus: Bus, census: Census, metrics: Metrics) -> Self {
+    fn new(bus: Bus, census: Census, metrics: Metrics, traces: Traces) -> Self {
         Self {
             bus,
             channels: HashMap::new(),
@@ -80,6 +93,8 @@ impl Pump {
             sent: Vec::new(),
             census,
             metrics,
+            traces,
+            followed: Vec::new(),
         }
     }
 
@@ -183,6 +198,16 @@ impl Pump {
         match channel.take(delivery.position, &delivery.frame) {
             Taken::Next => {
                 self.sent.push(delivery.sent_ms);
+                let (id, at) = (delivery.channel, delivery.position);
+                let sockets = channel.members();
+                if sockets > 0 && self.traces.follow(id, at).is_some() {
+                    self.followed.push(Followed {
+                        channel: id,
+                        at,
+                        came: Instant::now(),
+                        sockets,
+                    });
+                }
                 if idle {
                     self.busy.push(delivery.channel);
                 }
@@ -434,6 +459,12 @@ impl Pump {
         self.metrics.deliveries.inc_by(deliveries);
         self.metrics.traffic.frames.inc_by(deliveries);
         self.census.written(&mut self.sent);
-        self.tick.flushed(begun, Instant::now());
+        let ended = Instant::now();
+        for entry in self.followed.drain(..) {
+            if let Some(trail) = self.traces.follow(entry.channel, entry.at) {
+                trail.tell(Part::Deliver, entry.came, ended, entry.sockets);
+            }
+        }
+        self.tick.flushed(begun, ended);
     }
 }

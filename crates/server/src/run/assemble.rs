@@ -47,7 +47,7 @@ pub(super) fn app(
     } = backends;
     let (metrics, limits) = (&process.metrics, &process.settings.limits);
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let broadcast = Broadcast::start(events, ear, &bus, cores, metrics)?;
+    let broadcast = Broadcast::start(events, ear, &bus, cores, metrics, &process.traces)?;
     let appender = Appender::start(
         log.clone(),
         bus.clone(),

@@ -3,11 +3,13 @@
 
 use std::time::{Duration, Instant};
 
+use opentelemetry_proto::tonic::trace::v1::status::StatusCode;
 use rustix::process::{Pid, Resource, Rlimit, prlimit};
 use serde_json::Value;
 
 use crate::support::PATIENCE;
 use crate::support::audit;
+use crate::support::collector::Collector;
 use crate::support::disk::{ReadOnly, SmallDisk};
 use crate::support::fixture::{Fixture, Kind, Setup};
 use crate::support::http::Request;
@@ -187,10 +189,29 @@ fn limit_files(chat: &Fixture, bytes: u64) -> Unlimited {
 /// Another program holds the write lock of the database: a backup, or somebody curious.
 #[test]
 fn a_locked_database_refuses_and_recovers() {
-    let chat = setup().allow_log("a batch was not taken").start();
+    let collector = Collector::start();
+    let mut chat = setup()
+        .allow_log("a batch was not taken")
+        .set("telemetry.otlp_endpoint", collector.url())
+        .start();
     survives(&chat, || {
         Some(Locked::lock(&chat.data_dir().join("banter.db")))
     });
+    // What could not be kept is told whichever entries are followed, and as what it was.
+    chat.stop();
+    let told = collector.told();
+    let failed = told.iter().filter_map(|told| {
+        let status = told.span.status.as_ref()?;
+        (status.code() == StatusCode::Error).then_some((&told.span, &*status.message))
+    });
+    let failed: Vec<_> = failed.collect();
+    let messages = failed.iter().filter(|(span, _)| span.name == "message");
+    assert!(messages.count() >= 3, "{told:?}");
+    for (span, code) in failed {
+        assert_eq!(code, "unavailable");
+        assert!(span.parent_span_id.is_empty() && span.trace_id.len() == 16);
+    }
+    collector.kept_secrets();
 }
 
 struct Locked(std::process::Child);

@@ -41,7 +41,7 @@ impl World {
         let bus = Bus::Local(LocalBus::new().0);
         let metrics = Metrics::new();
         Self {
-            pump: Pump::new(bus, Census::new(&metrics), metrics),
+            pump: Pump::new(bus, Census::new(&metrics), metrics, Traces::untold()),
             listener: TcpListener::bind("127.0.0.1:0").await.unwrap(),
         }
     }

@@ -45,6 +45,9 @@ pub struct Process {
     pub started_at: Timestamp,
     /// `serving` or `draining`.
     pub state: String,
+    /// The machine that it runs on, or the container: its name there.
+    #[serde(default)]
+    pub machine: String,
     /// Processor cores that it may use.
     pub cores: u32,
     /// What it needs: `up` or `down`.

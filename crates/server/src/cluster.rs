@@ -29,9 +29,11 @@ pub async fn watch_queue(redis: Redis, metrics: ClusterMetrics) {
     loop {
         ticks.tick().await;
         match queue::depth(&redis).await {
-            Ok(depth) => metrics.queue(depth),
-            // What was seen last still stands; its age goes on.
-            Err(error) => tracing::debug!(%error, "what waits for the database is not known"),
+            Ok(depth) => metrics.queue(depth, LOOK_EVERY),
+            Err(error) => {
+                tracing::debug!(%error, "what waits for the database is not known");
+                metrics.queue_is_unseen();
+            }
         }
     }
 }

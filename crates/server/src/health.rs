@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use banter_storage::Redis;
 use banter_storage::entries::Entries;
+use futures_util::future::join_all;
 use serde_json::{Map, Value, json};
 use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
@@ -24,6 +25,9 @@ use crate::pulse;
 const INTERVAL: Duration = Duration::from_secs(5);
 /// How long an answer about a dependency is waited for.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// How long, where somebody waits: a load balancer or an orchestrator takes an answer that comes
+/// after a second for none, and would send everybody away from every gateway at once.
+const QUICK: Duration = Duration::from_millis(400);
 
 /// How a dependency does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -115,17 +119,25 @@ impl Health {
         self.started.store(true, Ordering::Relaxed);
     }
 
-    /// Asks everything how it does, which takes some seconds at most, and counts the answers.
+    /// Asks everything how it does, and counts the answers. Takes half a second at most: what has
+    /// not answered by then does as it did when it was looked at last.
     pub async fn report(&self, metrics: &Metrics) -> Report {
+        self.within(QUICK, metrics).await
+    }
+
+    async fn within(&self, patience: Duration, metrics: &Metrics) -> Report {
         let needed = self.lock().clone();
         let mut ready = self.started.load(Ordering::Relaxed);
         let mut conditions = BTreeMap::new();
-        for (name, needed) in needed {
+        let answers = needed.into_iter().map(async |(name, needed)| {
             let condition = match &needed {
                 Needed::Awaited => Condition::told(State::Awaited),
                 Needed::Came => Condition::told(State::Up),
-                Needed::Probed(probe) => ask(probe, metrics).await,
+                Needed::Probed(probe) => ask(probe, patience, metrics).await,
             };
+            (name, needed, condition)
+        });
+        for (name, needed, condition) in join_all(answers).await {
             let own = matches!(needed, Needed::Probed(Probe::File(_)));
             ready &= match condition.state {
                 State::Up => true,
@@ -193,7 +205,7 @@ async fn watch(process: Process) {
     let mut down = Vec::new();
     loop {
         ticks.tick().await;
-        let report = process.health.report(&process.metrics).await;
+        let report = process.health.within(PATIENCE, &process.metrics).await;
         let now: Vec<_> = report
             .missing()
             .filter(|(_, state)| *state == State::Down)
@@ -209,29 +221,34 @@ async fn watch(process: Process) {
     }
 }
 
-async fn ask(probe: &Probe, metrics: &Metrics) -> Condition {
+async fn ask(probe: &Probe, patience: Duration, metrics: &Metrics) -> Condition {
     let begun = Instant::now();
-    let (dependency, up) = match probe {
+    let (dependency, answer) = match probe {
         Probe::File(entries) | Probe::Database(entries) => {
-            let up = timeout(PATIENCE, entries.is_reachable()).await == Ok(true);
-            (Dependency::Database, up)
+            let answer = timeout(patience, entries.is_reachable()).await;
+            (Dependency::Database, answer)
         }
         Probe::Log(redis) => {
-            let up = timeout(PATIENCE, redis.is_reachable()).await == Ok(true);
-            (Dependency::Log, up)
+            let answer = timeout(patience, redis.is_reachable()).await;
+            (Dependency::Log, answer)
         }
-        Probe::FileLog => {
-            let up = metrics.answers(Dependency::Log);
-            return Condition::told(if up { State::Up } else { State::Down });
-        }
+        Probe::FileLog => return as_last_seen(Dependency::Log, metrics),
     };
-    let took = begun.elapsed();
+    if answer.is_err() && patience < PATIENCE {
+        return as_last_seen(dependency, metrics);
+    }
+    let (up, took) = (answer == Ok(true), begun.elapsed());
     metrics.asked(dependency, "ping", up, took);
     metrics.is_up(dependency, up);
     Condition {
         state: if up { State::Up } else { State::Down },
         took: Some(took),
     }
+}
+
+fn as_last_seen(dependency: Dependency, metrics: &Metrics) -> Condition {
+    let up = metrics.answers(dependency);
+    Condition::told(if up { State::Up } else { State::Down })
 }
 
 /// With two decimals.

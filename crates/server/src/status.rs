@@ -1,5 +1,5 @@
 //! What the status page and `banter top` show: this process, second by second, for ten minutes; and
-//! in a cluster the others, from the moment on at which somebody looks.
+//! in a cluster the others, which are asked when somebody looks.
 
 mod others;
 mod page;
@@ -35,6 +35,7 @@ pub(crate) struct Status(Arc<Shared>);
 #[derive(Debug)]
 struct Shared {
     name: String,
+    machine: String,
     began: Timestamp,
     samples: Mutex<VecDeque<Sample>>,
 }
@@ -47,6 +48,7 @@ impl Status {
     pub(crate) fn start(process: &Process) -> std::io::Result<Self> {
         let status = Self(Arc::new(Shared {
             name: name(process),
+            machine: host().unwrap_or_default(),
             began: clock::now(),
             samples: Mutex::default(),
         }));
@@ -83,6 +85,7 @@ impl Status {
             "pid": std::process::id(),
             "started_at": self.0.began,
             "state": if process.is_draining() { "draining" } else { "serving" },
+            "machine": self.0.machine,
             "cores": std::thread::available_parallelism().map_or(1, usize::from),
             "dependencies": dependencies(&process.metrics),
             "at": at,
@@ -186,6 +189,7 @@ mod tests {
     fn ten_minutes_are_kept_and_no_more() {
         let shared = Shared {
             name: String::new(),
+            machine: String::new(),
             began: Timestamp::from_ms(0),
             samples: Mutex::default(),
         };

@@ -15,12 +15,27 @@ const ROLL: Roll = Roll("board");
 const ASKED: &str = "board:asked";
 /// How long notes are written after somebody has looked last.
 const INTEREST: Duration = Duration::from_secs(15);
+/// There while somebody wants to see all that is known.
+const ASKED_ALL: &str = "board:asked-all";
+/// For how long: every process that writes once a second does so meanwhile.
+const CURIOSITY: Duration = Duration::from_secs(3);
 
 /// A process's end of it.
 #[derive(Debug)]
 pub struct Board {
     redis: Redis,
     process: String,
+}
+
+/// What those who look want to see.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Asked {
+    /// Nobody looks.
+    Nothing,
+    /// What is new.
+    News,
+    /// All that is known.
+    All,
 }
 
 /// What somebody who looks finds.
@@ -39,15 +54,21 @@ impl Board {
         Self { redis, process }
     }
 
-    /// Whether somebody looks. Costs Redis a read of one key.
+    /// What is asked for. Costs Redis a read of two keys.
     ///
     /// # Errors
     /// [`crate::Error::Unavailable`].
-    pub async fn is_asked(&self) -> Result<bool> {
+    pub async fn asked(&self) -> Result<Asked> {
         let connection = self.redis.connection().await?;
-        let mut exists = redis::cmd("EXISTS");
-        exists.arg(ASKED);
-        Ok(self.redis.one(&connection, exists).await? == Value::Int(1))
+        let mut exists = redis::pipe();
+        exists.cmd("EXISTS").arg(ASKED);
+        exists.cmd("EXISTS").arg(ASKED_ALL);
+        let there = self.redis.round(&connection, &exists).await?;
+        Ok(match there[..] {
+            [_, Value::Int(1)] => Asked::All,
+            [Value::Int(1), _] => Asked::News,
+            _ => Asked::Nothing,
+        })
     }
 
     /// Writes what the others are to see of this process.
@@ -61,6 +82,17 @@ impl Board {
         write.arg("PX").arg(ROLL.life_ms());
         ROLL.enter(&mut write, &self.process);
         self.redis.round(&connection, &write).await.map(|_| ())
+    }
+
+    /// Asks the others to write all that they know for a moment.
+    ///
+    /// # Errors
+    /// [`crate::Error::Unavailable`].
+    pub async fn ask_for_all(&self) -> Result<()> {
+        let connection = self.redis.connection().await?;
+        let mut ask = redis::cmd("SET");
+        ask.arg(ASKED_ALL).arg(1).arg("PX").arg(millis(CURIOSITY));
+        self.redis.one(&connection, ask).await.map(|_| ())
     }
 
     /// Reads what the others have written, and keeps them writing.

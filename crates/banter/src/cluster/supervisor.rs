@@ -1,5 +1,6 @@
 //! Starts the processes of a cluster, changes them as ordered, and ends them in good order.
 
+use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -125,6 +126,13 @@ impl Supervisor {
     /// Where the one that watches is looked at.
     pub(crate) fn watched_at(&self) -> Option<String> {
         self.plan.watched_at()
+    }
+
+    /// Where a gateway shows how it and all others do.
+    pub(crate) fn status_page(&self) -> Option<SocketAddr> {
+        let all = self.all();
+        let mut gateways = all.iter().filter(|it| it.role == Role::Gateway);
+        gateways.next()?.job.admin
     }
 
     /// What it looks like.

@@ -127,6 +127,9 @@ impl Up {
             let root = directory.root().display();
             say(format_args!("all are ready; logs in {root}/logs"));
             let mut told = format!("Banter cluster serves {url}\n");
+            if let Some(admin) = supervisor.status_page() {
+                told.push_str(&format!("http://{admin} shows how all of it does\n"));
+            }
             if let Some(watched_at) = supervisor.watched_at() {
                 told.push_str(&format!("Prometheus shows it at {watched_at}\n"));
             }

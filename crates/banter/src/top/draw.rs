@@ -1,5 +1,7 @@
 //! Figures as lines of text: a table of the processes, and their last minutes as small charts.
 
+use std::collections::BTreeMap;
+
 use super::figures::{Fleet, newest, together};
 use crate::display::visible;
 
@@ -155,15 +157,54 @@ fn attention(fleet: &Fleet) -> Vec<Line> {
                 format!("deliveries take {} (p99)", shown(p99, Unit::Ms)),
             );
         }
-        if let Some(used) = above("cpu_cores", 0.9 * f64::from(process.cores)) {
-            let used = shown(used, Unit::Cores);
-            say(
-                Tone::Warn,
-                format!("{used} of {} cores are busy", process.cores),
-            );
-        }
     }
+    lines.extend(missing_roles(fleet));
+    lines.extend(busy_machines(fleet));
     lines
+}
+
+/// Parts without which a cluster is of little use, where nobody is told of who has them.
+fn missing_roles(fleet: &Fleet) -> impl Iterator<Item = Line> {
+    let has = |role: &str| fleet.processes().any(|process| process.role == role);
+    let known = fleet.is_complete() && has("gateway");
+    let missing = [
+        (
+            "worker",
+            "no worker: nothing comes into the database, joining and leaving fail",
+        ),
+        ("auth", "no authentication service: nobody can log in"),
+    ];
+    let missing = missing.map(|(role, what)| (known && !has(role)).then_some(what));
+    let line = |what| Line::of(Tone::Bad, format!("! there is {what}"));
+    missing.into_iter().flatten().map(line)
+}
+
+/// Machines whose processes of ours leave hardly any core free.
+fn busy_machines(fleet: &Fleet) -> impl Iterator<Item = Line> {
+    let busy = |(machine, (cores, used)): (&str, (u32, f64))| {
+        let is_busy = used > 0.9 * f64::from(cores);
+        let used = shown(used, Unit::Cores);
+        let what = format!("! {}: {used} of {cores} cores are busy", visible(machine));
+        is_busy.then(|| Line::of(Tone::Warn, what))
+    };
+    machines(fleet).into_iter().filter_map(busy)
+}
+
+/// The cores of each machine, which its processes share, and how much of them they use.
+fn machines(fleet: &Fleet) -> BTreeMap<&str, (u32, f64)> {
+    let mut found = BTreeMap::new();
+    for process in fleet.processes() {
+        let unnamed = process.machine.is_empty();
+        let machine = if unnamed {
+            &process.name
+        } else {
+            &process.machine
+        };
+        let (cores, used) = found.entry(machine.as_str()).or_insert((0, 0.0));
+        *cores = process.cores.max(*cores);
+        *used += newest(process, "cpu_cores").unwrap_or_default();
+    }
+    found
 }
 
 /// A row for each process, under a head; a sum where there are several.
@@ -198,8 +239,7 @@ fn rows(fleet: &Fleet, now: i64) -> Vec<Line> {
         let name = format!("{:width$}  ", visible(&process.name));
         let state = format!("{:>8} ", visible(&process.state));
         let of = |name: &str| newest(process, name);
-        let cores = f64::from(process.cores);
-        let rest = format!("{up:>7} {}", figures(of, cores));
+        let rest = format!("{up:>7} {}", figures(of, process.cores));
         lines.push(
             Line::of(Tone::Strong, name)
                 .and(tone, state)
@@ -212,14 +252,14 @@ fn rows(fleet: &Fleet, now: i64) -> Vec<Line> {
             let values = together(fleet.processes(), name, worst, 3);
             values.iter().rev().find_map(|value| *value)
         };
-        let cores = fleet.processes().map(|it| f64::from(it.cores)).sum();
+        let cores = machines(fleet).values().map(|(cores, _)| cores).sum();
         let rest = format!("{:>8} {:>7} {}", "", "", figures(of, cores));
         lines.push(Line::of(Tone::Strong, format!("{:width$}  ", "all")).and(Tone::Plain, rest));
     }
     lines
 }
 
-fn figures(of: impl Fn(&str) -> Option<f64>, cores: f64) -> String {
+fn figures(of: impl Fn(&str) -> Option<f64>, cores: u32) -> String {
     let told = |name, unit| of(name).map_or("-".to_owned(), |value| shown(value, unit));
     format!(
         "{:>8} {:>8} {:>9} {:>8} {:>8} {:>8} {:>7} {:>8} {:>9} {:>9}",
@@ -343,9 +383,43 @@ mod tests {
         let two = table(&fleet(vec![busy("a"), busy("b")]), 1_795_000_000);
         let sum = two.lines().find(|line| line.starts_with("all ")).unwrap();
         assert!(
-            sum.contains("247k") && sum.contains("0.50/4") && sum.contains("432ms"),
-            "{sum}"
+            sum.contains("247k") && sum.contains("0.50/2") && sum.contains("432ms"),
+            "one machine has its cores once: {sum}"
         );
+        let mut elsewhere = busy("b");
+        elsewhere.machine = "there".to_owned();
+        let two = table(&fleet(vec![busy("a"), elsewhere]), 1_795_000_000);
+        assert!(two.contains("0.50/4"), "{two}");
+    }
+
+    #[test]
+    fn processes_keep_their_machine_busy_together() {
+        let half = |name| process(name, 100, &[("cpu_cores", &[0.95])]);
+        let alone = table(&fleet(vec![half("a")]), 0);
+        assert!(!alone.contains("are busy"), "{alone}");
+        let both = table(&fleet(vec![half("a"), half("b")]), 0);
+        assert!(both.contains("here: 1.90 of 2 cores are busy"), "{both}");
+    }
+
+    #[test]
+    fn a_part_that_a_cluster_lacks_is_said() {
+        let of = |roles: &[&str]| {
+            let part = |role: &&str| Process {
+                role: (*role).to_owned(),
+                ..busy(role)
+            };
+            table(&fleet(roles.iter().map(part).collect()), 0)
+        };
+        let whole = of(&["gateway", "worker", "auth"]);
+        assert!(!whole.contains("there is no"), "{whole}");
+        let lacks = of(&["gateway", "worker"]);
+        assert!(
+            lacks.contains("there is no authentication service"),
+            "{lacks}"
+        );
+        let lacks = of(&["gateway", "auth"]);
+        assert!(lacks.contains("there is no worker"), "{lacks}");
+        assert!(!of(&["all"]).contains("there is no"));
     }
 
     #[test]

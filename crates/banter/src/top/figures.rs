@@ -21,6 +21,8 @@ pub(super) struct Fleet {
     processes: BTreeMap<String, Process>,
     /// Of whom each address told last, by its place.
     told: BTreeMap<usize, BTreeSet<String>>,
+    /// Whether each address told of all that there are, by its place.
+    complete: BTreeMap<usize, bool>,
     /// Who was told of and is not any more, without having drained.
     gone: BTreeSet<String>,
 }
@@ -48,6 +50,7 @@ impl Fleet {
             addresses: addresses.iter().map(asked).collect::<Result<_, Error>>()?,
             processes: BTreeMap::new(),
             told: BTreeMap::new(),
+            complete: BTreeMap::new(),
             gone: BTreeSet::new(),
         })
     }
@@ -100,6 +103,11 @@ impl Fleet {
         self.processes.values()
     }
 
+    /// Whether every address tells of all processes that there are.
+    pub(super) fn is_complete(&self) -> bool {
+        self.silences().next().is_none() && self.complete.values().all(|complete| *complete)
+    }
+
     /// Processes that have gone without a word.
     pub(super) fn gone(&self) -> impl Iterator<Item = &str> {
         self.gone.iter().map(String::as_str)
@@ -109,6 +117,7 @@ impl Fleet {
     fn take(&mut self, address: usize, status: Status) {
         let names: BTreeSet<_> = status.peers.iter().map(|it| it.name.clone()).collect();
         self.gone.retain(|name| !names.contains(name));
+        self.complete.insert(address, status.complete);
         if status.complete {
             let before = self.told.insert(address, names).unwrap_or_default();
             for name in before {
@@ -140,6 +149,7 @@ impl Fleet {
                 "version": process.version,
                 "pid": process.pid,
                 "started_at": process.started_at,
+                "machine": process.machine,
                 "cores": process.cores,
                 "dependencies": process.dependencies,
                 "at": process.at.last(),
@@ -217,6 +227,7 @@ pub(super) mod tests {
             pid: 7,
             started_at: serde_json::from_value(json!("2026-11-24T20:34:10.007Z")).unwrap(),
             state: "serving".to_owned(),
+            machine: "here".to_owned(),
             cores: 2,
             dependencies: [("database".to_owned(), "up".to_owned())].into(),
             at: (from..=at).collect(),

@@ -94,6 +94,30 @@ fn parts_start_in_any_order_and_tell_what_they_wait_for() {
     }
 }
 
+/// A balancer that waits a second for an answer keeps every gateway while what all share hangs.
+#[test]
+fn a_dependency_that_hangs_sends_nobody_away() {
+    const HANGS: Duration = Duration::from_secs(15);
+    let chat = Fixture::setup(Kind::Cluster)
+        .expect_log("the log does not answer")
+        .allow_log("Redis")
+        .allow_log("answered with 503")
+        .start();
+    await_status(&chat, &Request::get("/readyz"), 200, PATIENCE);
+    chat.hang_queue(HANGS);
+    let since = Instant::now();
+    let (mut quickest, mut is_told) = (HANGS, false);
+    while since.elapsed() < HANGS - Duration::from_secs(2) && !is_told {
+        let asked = Instant::now();
+        for answer in at_gateways(&chat, &Request::get("/readyz?verbose")) {
+            is_told |= answer.ok(200)["dependencies"]["log"]["state"] == "down";
+        }
+        quickest = quickest.min(asked.elapsed());
+    }
+    assert!(is_told, "it is not told");
+    assert!(quickest < Duration::from_secs(1), "{quickest:?}");
+}
+
 #[test]
 fn a_logout_reaches_every_gateway_whatever_redis_forgets() {
     let chat = Fixture::of(Kind::Cluster);

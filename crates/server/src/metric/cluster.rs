@@ -1,7 +1,7 @@
 //! What only a cluster has: the queue and those who drain it, heartbeats, other gateways.
 
 use std::sync::atomic::AtomicU64;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use banter_storage::log::queue::Depth;
 use prometheus_client::metrics::counter::Counter;
@@ -76,14 +76,24 @@ impl ClusterMetrics {
         metrics
     }
 
-    /// So much waits for the database.
-    pub fn queue(&self, depth: Depth) {
+    /// So much waits for the database; it is looked at again after `next_look`.
+    pub fn queue(&self, depth: Depth, next_look: Duration) {
         let count = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
         self.unstored_entries.set(count(depth.entries));
         self.unstored_channels.set(count(depth.channels));
-        match Instant::now().checked_sub(depth.oldest_age) {
-            Some(since) if depth.entries > 0 => self.oldest_unstored.began(since),
-            _ => self.oldest_unstored.ended(),
+        match depth.oldest_age {
+            _ if depth.entries == 0 => self.oldest_unstored.ended(),
+            // Entries are on their way at any moment; those of now are gone long before.
+            age if age < next_look => self.oldest_unstored.seen(age),
+            age => self.oldest_unstored.goes_on(age),
+        }
+    }
+
+    /// What waits for the database cannot be seen: what did, waits on.
+    pub fn queue_is_unseen(&self) {
+        if self.unstored_entries.get() > 0 {
+            let age = Duration::try_from_secs_f64(self.oldest_unstored.seconds());
+            self.oldest_unstored.goes_on(age.unwrap_or_default());
         }
     }
 

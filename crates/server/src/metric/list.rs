@@ -2,8 +2,8 @@
 
 use std::hash::Hash;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::{Duration, Instant};
 
 use prometheus_client::encoding::{EncodeLabelSet, EncodeMetric, MetricEncoder};
 use prometheus_client::metrics::MetricType;
@@ -98,22 +98,28 @@ impl<'a> List<'a> {
     }
 }
 
-/// A gauge that tells, whenever it is asked, how long something has been going on.
+/// A gauge that tells, whenever it is asked, how long something has been going on, or had been when
+/// somebody looked.
 #[derive(Debug, Clone)]
 pub struct Age(Arc<Since>);
 
 #[derive(Debug)]
 struct Since {
     start: Instant,
-    /// Microseconds after `start`, plus one; 0: nothing is going on.
-    begun: AtomicU64,
+    /// Microseconds after `start`, below 0 before it; [`SEEN`]: it does not go on by itself.
+    begun: AtomicI64,
+    /// Then: for how many microseconds it had been going on.
+    seen: AtomicI64,
 }
+
+const SEEN: i64 = i64::MIN;
 
 impl Default for Age {
     fn default() -> Self {
         Self(Arc::new(Since {
             start: Instant::now(),
-            begun: AtomicU64::new(0),
+            begun: AtomicI64::new(SEEN),
+            seen: AtomicI64::new(0),
         }))
     }
 }
@@ -121,14 +127,24 @@ impl Default for Age {
 impl Age {
     /// It has been going on since then.
     pub fn began(&self, at: Instant) {
-        let after = at.saturating_duration_since(self.0.start).as_micros();
-        let begun = u64::try_from(after).unwrap_or(u64::MAX).saturating_add(1);
+        self.goes_on(at.elapsed());
+    }
+
+    /// It has been going on for so long, and goes on.
+    pub fn goes_on(&self, age: Duration) {
+        let begun = micros(self.0.start.elapsed()) - micros(age);
         self.0.begun.store(begun, Ordering::Relaxed);
+    }
+
+    /// When somebody looked it had been going on for so long, and may be over now.
+    pub fn seen(&self, age: Duration) {
+        self.0.seen.store(micros(age), Ordering::Relaxed);
+        self.0.begun.store(SEEN, Ordering::Relaxed);
     }
 
     /// It is over.
     pub fn ended(&self) {
-        self.0.begun.store(0, Ordering::Relaxed);
+        self.seen(Duration::ZERO);
     }
 
     /// For how many seconds; 0 when nothing is going on.
@@ -138,11 +154,17 @@ impl Age {
         reason = "microseconds of a process's life"
     )]
     pub fn seconds(&self) -> f64 {
-        match self.0.begun.load(Ordering::Relaxed) {
-            0 => 0.0,
-            begun => self.0.start.elapsed().as_secs_f64() - (begun - 1) as f64 / 1e6,
-        }
+        let micros = match self.0.begun.load(Ordering::Relaxed) {
+            SEEN => self.0.seen.load(Ordering::Relaxed),
+            begun => micros(self.0.start.elapsed()) - begun,
+        };
+        micros as f64 / 1e6
     }
+}
+
+fn micros(time: Duration) -> i64 {
+    // A thousand years at most, so that sums fit.
+    i64::try_from(time.as_micros()).map_or(i64::MAX / 256, |micros| micros.min(i64::MAX / 256))
 }
 
 impl EncodeMetric for Age {
@@ -157,8 +179,6 @@ impl EncodeMetric for Age {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     #[test]
@@ -170,5 +190,17 @@ mod tests {
         assert!(age.seconds() >= 0.005);
         age.ended();
         assert!(age.seconds().abs() < f64::EPSILON);
+    }
+
+    #[test]
+    fn what_was_seen_stands_until_it_is_known_to_go_on() {
+        let age = Age::default();
+        age.seen(Duration::from_millis(1_500));
+        std::thread::sleep(Duration::from_millis(5));
+        assert!((age.seconds() - 1.5).abs() < f64::EPSILON);
+        // Longer than this process has been running.
+        age.goes_on(Duration::from_secs(3_600));
+        std::thread::sleep(Duration::from_millis(5));
+        assert!((3_600.005..3_660.0).contains(&age.seconds()));
     }
 }

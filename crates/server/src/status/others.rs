@@ -3,16 +3,17 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use banter_storage::board::Board;
+use banter_storage::board::{Asked, Board};
 use serde_json::Value;
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
 use super::{INTERVAL, Status};
 use crate::app::Process;
+use crate::clock;
 
-/// Seconds that a note tells of: what a page has missed that looks seldom.
+/// Seconds that a note tells of: what a page has missed that looks seldom. Some 4 KiB.
 const TOLD: usize = 30;
-/// How long it takes until those write who were not asked before.
+/// How long it takes until those write who were not asked before, or were not asked for so much.
 const FIRST_WORDS: Duration = Duration::from_millis(1_200);
 
 /// Writes a note every second while somebody looks, until the process ends.
@@ -25,10 +26,13 @@ pub(super) async fn tell(process: Process, status: Status) {
             continue;
         };
         let told = async {
-            if board.is_asked().await? {
-                let note = status.of_process(&process, status.since(TOLD));
-                board.post(&note.to_string()).await?;
-            }
+            let after = match board.asked().await? {
+                Asked::Nothing => return Ok(()),
+                Asked::News => status.since(TOLD),
+                Asked::All => i64::MIN,
+            };
+            let note = status.of_process(&process, after);
+            board.post(&note.to_string()).await?;
             Ok::<_, banter_storage::Error>(())
         };
         if let Err(error) = told.await {
@@ -39,8 +43,14 @@ pub(super) async fn tell(process: Process, status: Status) {
 
 /// What the others have written, by name, without samples up to `after`. `None`: it cannot be read.
 pub(super) async fn hear(board: &Board, after: i64) -> Option<Vec<Value>> {
+    let told = i64::try_from(TOLD).unwrap_or(i64::MAX);
+    // Somebody begins to look, or has slept.
+    let lacks = after < clock::now_ms() / 1_000 - told;
+    if lacks {
+        board.ask_for_all().await.ok()?;
+    }
     let mut look = board.look().await.ok()?;
-    if look.is_first {
+    if look.is_first || lacks {
         sleep(FIRST_WORDS).await;
         look = board.look().await.ok()?;
     }

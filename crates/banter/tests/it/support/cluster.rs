@@ -119,6 +119,12 @@ impl Cluster {
         self.redis.empty();
     }
 
+    /// Makes the queue answer nobody for so long, as a machine does that hangs.
+    pub(crate) fn hang_queue(&self, time: Duration) {
+        let ms = time.as_millis().to_string();
+        self.redis.command(&["CLIENT", "PAUSE", &ms, "ALL"]);
+    }
+
     /// Copies the database, which nobody uses meanwhile.
     pub(crate) fn copy_database(&self) {
         copy(&self.database);

@@ -389,6 +389,11 @@ impl Fixture {
         self.cluster.as_ref().expect("a cluster").empty_queue();
     }
 
+    /// Makes the queue answer nobody for so long.
+    pub(crate) fn hang_queue(&self, time: Duration) {
+        self.cluster.as_ref().expect("a cluster").hang_queue(time);
+    }
+
     /// Copies the database of a cluster that is down.
     pub(crate) fn copy_database(&self) {
         self.cluster.as_ref().expect("a cluster").copy_database();

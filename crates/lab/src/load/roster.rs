@@ -37,6 +37,9 @@ pub type MakeAccounts<'a> = &'a dyn Fn(&[String], &str) -> Result<Vec<String>>;
 pub(super) struct User {
     pub(super) name: String,
     pub(super) refresh_token: String,
+    /// Whether a load has used it up.
+    #[serde(default)]
+    pub(super) is_spent: bool,
     #[serde(default)]
     pub(super) access_token: String,
     /// When the access token ends: seconds since 1970.
@@ -178,6 +181,7 @@ impl Roster {
                 .map(|(name, refresh_token)| User {
                     name,
                     refresh_token,
+                    is_spent: false,
                     access_token: String::new(),
                     expires_s: 0,
                 }),
@@ -233,12 +237,17 @@ impl Roster {
             &old,
             |http, number| {
                 let known = &all[*number];
-                let body = json!({ "refresh_token": known.refresh_token }).to_string();
-                let mut answer = step.ask(http, ("POST", "/v1/auth/refresh"), "", &body)?;
-                if answer.status == 401 {
-                    let body = json!({ "username": known.name, "password": password });
-                    answer = step.ask(http, ("POST", "/v1/auth/login"), "", &body.to_string())?;
+                let refresh = json!({ "refresh_token": known.refresh_token }).to_string();
+                let mut answer = None;
+                if !known.is_spent {
+                    let renewed = step.ask(http, ("POST", "/v1/auth/refresh"), "", &refresh)?;
+                    answer = Some(renewed).filter(|answer| answer.status != 401);
                 }
+                let body = json!({ "username": known.name, "password": password });
+                let answer = match answer {
+                    Some(answer) => answer,
+                    None => step.ask(http, ("POST", "/v1/auth/login"), "", &body.to_string())?,
+                };
                 step.done(&count, old.len());
                 let tokens = answer.json().with_context(|| {
                     let path = self.path.display();
@@ -251,7 +260,9 @@ impl Roster {
             },
         )?;
         for (number, user) in old.into_iter().zip(renewed) {
-            self.users[number] = user;
+            // Generators renew what does not last: used again, it would pass for stolen.
+            let is_spent = user.expires_s < needed;
+            self.users[number] = User { is_spent, ..user };
         }
         self.write()
     }
@@ -319,6 +330,7 @@ fn user(name: &str, tokens: Tokens) -> User {
     User {
         name: name.to_owned(),
         refresh_token: tokens.refresh_token,
+        is_spent: false,
         access_token: tokens.access_token,
         expires_s: now_s() + tokens.expires_in,
     }

@@ -4,7 +4,7 @@ use std::fs;
 use std::io::{BufRead as _, BufReader};
 use std::net::SocketAddr;
 use std::path::Path;
-use std::process::{Child, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
@@ -42,7 +42,19 @@ impl<'a> Cluster<'a> {
     #[track_caller]
     pub(super) fn start(dir: &'a Path, name: &'a str, more: &[&str]) -> Self {
         let arguments = ["cluster", "up", "--listen", "127.0.0.1:0", "--data-dir"];
-        let mut command = banter(dir, &arguments);
+        let program = banter(dir, &arguments);
+        // Whoever runs the tests may ignore the signal that tells of a closed terminal, and what is
+        // ignored is inherited.
+        let mut command = Command::new("env");
+        command.arg("--default-signal=HUP");
+        command.arg(program.get_program()).args(program.get_args());
+        command.current_dir(dir).stdin(Stdio::null());
+        for (variable, value) in program.get_envs() {
+            match value {
+                Some(value) => command.env(variable, value),
+                None => command.env_remove(variable),
+            };
+        }
         let mut open = fs::File::options();
         let log = open.create(true).append(true);
         let log = log.open(dir.join(format!("{name}.log"))).unwrap();
@@ -117,7 +129,15 @@ impl<'a> Cluster<'a> {
 
     #[track_caller]
     fn wait(&mut self) -> ExitStatus {
-        self.child.take().unwrap().wait().unwrap()
+        let since = Instant::now();
+        loop {
+            if let Some(status) = self.child.as_mut().unwrap().try_wait().unwrap() {
+                self.child = None;
+                return status;
+            }
+            assert!(since.elapsed() < 2 * PATIENCE, "{} goes on", self.name);
+            std::thread::sleep(Duration::from_millis(10));
+        }
     }
 
     /// Ends it with one signal; nothing of it runs any more.

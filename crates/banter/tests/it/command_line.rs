@@ -231,9 +231,16 @@ fn a_second_signal_ends_it_at_once() {
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
     let greeting = lines.next().unwrap().unwrap();
     let (_, address) = greeting.rsplit_once("//").unwrap();
-    // A request that never ends holds the drain up.
+    // A request that never ends holds the drain up, once the server has asked for its body.
     let mut dawdler = TcpStream::connect(address).unwrap();
-    dawdler.write_all(b"GET /livez HTTP/1.1\r\n").unwrap();
+    let head = format!(
+        "POST /v1/auth/login HTTP/1.1\r\nHost: {address}\r\nContent-Type: application/json\r\n\
+         Content-Length: 100\r\nExpect: 100-continue\r\n\r\n"
+    );
+    dawdler.write_all(head.as_bytes()).unwrap();
+    let mut goes_on = String::new();
+    BufReader::new(&dawdler).read_line(&mut goes_on).unwrap();
+    assert_eq!(goes_on, "HTTP/1.1 100 Continue\r\n");
     let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
     let mut log = BufReader::new(child.stderr.take().unwrap()).lines();
     kill_process(pid.unwrap(), Signal::TERM).unwrap();

@@ -9,7 +9,7 @@ use banter_storage::entries::Record;
 use banter_storage::heartbeat;
 use banter_storage::log::{Receipt, SHARDS};
 use tokio::sync::mpsc;
-use tokio::time::{Instant, MissedTickBehavior, interval, timeout_at};
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout, timeout_at};
 
 use crate::app::App;
 
@@ -17,6 +17,9 @@ use crate::app::App;
 const INTERVAL: Duration = Duration::from_secs(5);
 /// How long one may take to its last stage: less than that, so that there is one at a time.
 const PATIENCE: Duration = Duration::from_secs(4);
+/// How long the log may take to tell whether there is room for one. Otherwise the heartbeat itself
+/// finds out.
+const ROOM_WITHIN: Duration = Duration::from_secs(1);
 /// What may be heard before the heartbeat looks: some of each gateway of a large cluster.
 const HEARD_MAX: usize = 256;
 
@@ -67,7 +70,8 @@ impl Heartbeat {
         // A gateway that has just begun may not listen yet. One that cannot listen beats all the
         // same, and tells what it misses.
         let _ = app.bus.watched(Topic::Channel(channel)).await;
-        if !heartbeat::has_room(&app.log, shard).await {
+        let room = heartbeat::has_room(&app.log, shard);
+        if timeout(ROOM_WITHIN, room).await == Ok(false) {
             // Nobody stores them: that is told without more of them.
             metrics.missed("stored");
             return;

@@ -16,10 +16,18 @@ use banter_protocol::id::ChannelId;
 use super::{Bench, Row};
 use crate::cluster::{Cluster, Status};
 use crate::generator::{Generator, Load, Pace, Run, Seat};
+use crate::process::Look;
 use crate::seed::{Directory, Roster};
 
 /// How often something that is awaited is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
+/// A cluster that nobody uses needs some 0.03 cores.
+const CALM_CORES: f64 = 0.1;
+/// It is at rest when it is calm for so many looks of this length in a row.
+const CALM_LOOKS: u32 = 3;
+const CALM_LOOK: Duration = Duration::from_secs(1);
+/// How long that is waited for.
+const REST_MAX: Duration = Duration::from_secs(60);
 /// Entries that a worker has written to the database.
 const PERSISTED: &str = "banter_worker_messages_persisted_total";
 /// Messages that a gateway has accepted.
@@ -88,11 +96,30 @@ impl Bench {
         let stage = self.cluster.get().context("find the cluster")?;
         stage.cluster.order(&format!("scale gateways {gateways}"))?;
         stage.cluster.order(&format!("scale workers {workers}"))?;
+        stage.rest()?;
         Ok(stage)
     }
 }
 
 impl Stage {
+    /// Waits until what the last row has left behind is done: after millions of rows PostgreSQL
+    /// vacuums and Redis rewrites its file, which would count as the cost of the next row.
+    fn rest(&self) -> Result<()> {
+        let server = self.cluster.status()?.server();
+        let (begun, mut calm) = (Instant::now(), 0);
+        while calm < CALM_LOOKS {
+            let look = Look::take(&server)?;
+            std::thread::sleep(CALM_LOOK);
+            let cores = look.cost(&server)?.server_cores();
+            calm = if cores <= CALM_CORES { calm + 1 } else { 0 };
+            if begun.elapsed() > REST_MAX {
+                eprintln!("the cluster does not come to rest: it uses {cores:.2} cores");
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
     /// Where the gateways are.
     fn gateways(&self) -> Result<Vec<SocketAddr>> {
         Ok(self.cluster.status()?.addresses("gateway"))
